@@ -236,7 +236,7 @@ class AccountsServiceServicer:
     def ReportActs(self, request, context):
         """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
         reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
-        INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or REPORT_INVALID (names the report and its
+        INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
         field) refuses the whole call, and nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

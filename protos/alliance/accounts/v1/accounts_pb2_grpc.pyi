@@ -74,7 +74,7 @@ class AccountsServiceStub:
     ReportActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ReportActsRequest, _accounts_pb2.ReportActsResponse]
     """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
     reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
-    INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or REPORT_INVALID (names the report and its
+    INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
     field) refuses the whole call, and nothing is stored.
     """
     RecordDropOffs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]
@@ -146,7 +146,7 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     ReportActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ReportActsRequest, _accounts_pb2.ReportActsResponse]  # type: ignore[assignment]
     """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
     reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
-    INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or REPORT_INVALID (names the report and its
+    INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
     field) refuses the whole call, and nothing is stored.
     """
     RecordDropOffs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]  # type: ignore[assignment]
@@ -281,7 +281,7 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.ReportActsResponse, _abc.Awaitable[_accounts_pb2.ReportActsResponse]]:
         """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
         reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
-        INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or REPORT_INVALID (names the report and its
+        INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
         field) refuses the whole call, and nothing is stored.
         """
 

@@ -105,7 +105,7 @@ class LogisticsServiceServicer:
     """
 
     def CreateRecyclingPoint(self, request, context):
-        """Opens a recycling point. INVALID_ARGUMENT / POINT_INVALID names the field.
+        """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,7 @@ class LogisticsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LogisticsServiceAsyncStub: ...
     CreateRecyclingPoint: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.CreateRecyclingPointRequest, _logistics_pb2.CreateRecyclingPointResponse]
-    """Opens a recycling point. INVALID_ARGUMENT / POINT_INVALID names the field."""
+    """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field."""
     BatchGetRecyclingPoints: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetRecyclingPointsRequest, _logistics_pb2.BatchGetRecyclingPointsResponse]
     """Recycling points by id: those found; at most 1,000 ids."""
     ListRecyclingPoints: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.ListRecyclingPointsRequest, _logistics_pb2.ListRecyclingPointsResponse]
@@ -82,7 +82,7 @@ class LogisticsServiceAsyncStub(LogisticsServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRecyclingPoint: _aio.UnaryUnaryMultiCallable[_logistics_pb2.CreateRecyclingPointRequest, _logistics_pb2.CreateRecyclingPointResponse]  # type: ignore[assignment]
-    """Opens a recycling point. INVALID_ARGUMENT / POINT_INVALID names the field."""
+    """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field."""
     BatchGetRecyclingPoints: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetRecyclingPointsRequest, _logistics_pb2.BatchGetRecyclingPointsResponse]  # type: ignore[assignment]
     """Recycling points by id: those found; at most 1,000 ids."""
     ListRecyclingPoints: _aio.UnaryUnaryMultiCallable[_logistics_pb2.ListRecyclingPointsRequest, _logistics_pb2.ListRecyclingPointsResponse]  # type: ignore[assignment]
@@ -128,7 +128,7 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logistics_pb2.CreateRecyclingPointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logistics_pb2.CreateRecyclingPointResponse, _abc.Awaitable[_logistics_pb2.CreateRecyclingPointResponse]]:
-        """Opens a recycling point. INVALID_ARGUMENT / POINT_INVALID names the field."""
+        """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field."""
 
     @_abc_1.abstractmethod
     def BatchGetRecyclingPoints(

@@ -252,7 +252,7 @@ class PartnersServiceServicer:
     def CreateEarnRule(self, request, context):
         """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
         Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-        has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / RULE_INVALID.
+        has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

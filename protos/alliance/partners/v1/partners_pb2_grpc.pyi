@@ -87,7 +87,7 @@ class PartnersServiceStub:
     CreateEarnRule: _grpc.UnaryUnaryMultiCallable[_partners_pb2.CreateEarnRuleRequest, _partners_pb2.CreateEarnRuleResponse]
     """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
     Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-    has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / RULE_INVALID.
+    has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
     """
     CreateCampaign: _grpc.UnaryUnaryMultiCallable[_partners_pb2.CreateCampaignRequest, _partners_pb2.CreateCampaignResponse]
     """Starts a campaign: extra points for a kind of act, within a budget and a cap per member."""
@@ -165,7 +165,7 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     CreateEarnRule: _aio.UnaryUnaryMultiCallable[_partners_pb2.CreateEarnRuleRequest, _partners_pb2.CreateEarnRuleResponse]  # type: ignore[assignment]
     """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
     Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-    has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / RULE_INVALID.
+    has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
     """
     CreateCampaign: _aio.UnaryUnaryMultiCallable[_partners_pb2.CreateCampaignRequest, _partners_pb2.CreateCampaignResponse]  # type: ignore[assignment]
     """Starts a campaign: extra points for a kind of act, within a budget and a cap per member."""
@@ -324,7 +324,7 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_partners_pb2.CreateEarnRuleResponse, _abc.Awaitable[_partners_pb2.CreateEarnRuleResponse]]:
         """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
         Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-        has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / RULE_INVALID.
+        has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,94 @@
+"""The embedded database: a MongoDB-compatible server as a process of its own, for laptops and tests."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_START_SECONDS = 20
+
+
+class EmbeddedServer:
+    """One running server; its data stay in `folder` and are found again by the next start."""
+
+    def __init__(self, folder: Path, log: Path, port: int = 0) -> None:
+        self.folder = folder
+        self.log = log
+        self.port = port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        # Retryable writes make this server slow after 10,000 of them; it is a single node on loopback, so that a
+        # write's fate is only in doubt when the server dies, and then the request id settles it.
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true&retryWrites=false"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("the embedded database has not been started")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Starts it and waits until it accepts connections; RuntimeError with the end of its log if it does not."""
+        command = Path(sys.executable).parent / "secantusd-py"
+        if not command.exists():
+            raise RuntimeError("the embedded database is not installed; run `make up`, or set MONGODB_URI")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [
+                    str(command),
+                    *("--host", "127.0.0.1", "--port", str(self.port)),
+                    *("--storage-path", str(self.folder), "--sync-on-commit", "--log-level", "WARNING"),
+                ],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us; we stop it last.
+            )
+        until = time.monotonic() + _START_SECONDS
+        while not _accepts(self.port):
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise RuntimeError(f"the embedded database did not start; the end of {self.log}:\n{_tail(self.log)}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Asks it to end, and makes it end after ten seconds."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def kill(self) -> None:
+        """Ends it at once, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _tail(path: Path) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-10:])

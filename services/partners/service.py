@@ -1,0 +1,68 @@
+"""What the partners service does, in terms of its domain."""
+
+import re
+from collections.abc import Sequence
+
+from services.partners.domain import Partner, PartnerStatus
+from services.partners.store import PartnerStore
+from services.shared import checks
+from services.shared.clock import Clock
+from services.shared.errors import NotFound, ResourceExhausted
+from services.shared.ids import new_id
+from services.shared.mongo import Transaction
+from services.shared.pages import Page, PageQuery
+
+_OPEN_APPLICATIONS = 100
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_LOGO = re.compile(r"https://[!-~]{1,500}|")
+
+
+class PartnerNotFound(NotFound):
+    """No partner has that id."""
+
+
+class TooManyApplications(ResourceExhausted):
+    """More applications are open than an operator can be expected to read."""
+
+
+class Partners:
+    """The use cases. Those that change something run in a transaction that the caller opens and commits."""
+
+    def __init__(self, store: PartnerStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def apply(self, tx: Transaction, *, name: str, trade: str, country: str, logo_url: str) -> Partner:
+        """A brand asks to join."""
+        now = self._clock()
+        partner = Partner(
+            id=new_id("partner"),
+            name=checks.text(name, "name", 2, 80),
+            trade=checks.text(trade, "trade", 2, 40),
+            country=checks.pattern(country, "country", _COUNTRY, "a country as two capital letters, for example NL"),
+            logo_url=checks.pattern(logo_url, "logo_url", _LOGO, "an https URL of at most 500 characters, or nothing"),
+            status=PartnerStatus.APPLIED,
+            applied_at=now,
+            status_changed_at=now,
+        )
+        if await self._store.applications(_OPEN_APPLICATIONS) >= _OPEN_APPLICATIONS:
+            raise TooManyApplications("Too many applications are open just now; apply again tomorrow.")
+        await self._store.add_partner(tx, partner)
+        return partner
+
+    async def set_status(self, tx: Transaction, partner_id: str, status: PartnerStatus) -> Partner:
+        """An operator approves, suspends, resumes or closes a partner."""
+        partner = await self._store.partner(partner_id, tx)
+        if partner is None:
+            raise PartnerNotFound("There is no partner with that id.", partner_id=partner_id)
+        moved = partner.moved_to(status, self._clock())
+        await self._store.replace_partner(tx, moved)
+        return moved
+
+    async def get(self, ids: Sequence[str]) -> list[Partner]:
+        """Those found."""
+        return await self._store.partners(ids)
+
+    async def page(self, query: PageQuery) -> Page[Partner]:
+        """All partners, by name."""
+        return await self._store.partner_page(query)

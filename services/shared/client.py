@@ -1,0 +1,117 @@
+"""Calls to other services: deadline, identity, retries and typed errors in one place."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Generic, TypeVar
+
+import grpc
+from grpc import aio
+
+from services.shared.errors import DeadlineExceeded
+from services.shared.identity import Caller, Signer
+from services.shared.rpc_errors import from_rpc
+
+Stub = TypeVar("Stub")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+# Monotonic time by which the call that is being answered must be done; set by the server's interceptor.
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+# Every RPC of the alliance is idempotent, so that a call whose fate is unknown may be sent again. gRPC adds the jitter,
+# and stops retrying a server that mostly fails.
+_RETRY = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 3,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.1},
+}
+
+
+def set_deadline(seconds: float | None) -> None:
+    """For the server's interceptor: what is left of the caller's time is all that our own calls get."""
+    _deadline.set(None if seconds is None else time.monotonic() + seconds)
+
+
+def time_left(at_most: float) -> float:
+    """Seconds that may still be spent on the current call; at most the number given."""
+    deadline = _deadline.get()
+    return at_most if deadline is None else min(at_most, deadline - time.monotonic())
+
+
+class Client(Generic[Stub]):
+    """A typed stub of one service: `await accounts.call(accounts.stub.BatchGetMembers, request)`."""
+
+    def __init__(
+        self,
+        target: str,
+        stub: type[Stub],
+        signer: Signer,
+        *,
+        timeout_seconds: float = 5.0,
+        max_message_bytes: int = 16 << 20,
+        interceptors: Sequence[aio.ClientInterceptor] = (),
+    ) -> None:
+        self._channel = aio.insecure_channel(
+            target,
+            options=(
+                ("grpc.service_config", json.dumps(_RETRY)),
+                ("grpc.enable_retries", 1),
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.keepalive_time_ms", 20_000),
+                ("grpc.keepalive_timeout_ms", 5_000),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.min_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 2_000),
+            ),
+            interceptors=list(interceptors),
+        )
+        self.stub: Stub = stub(self._channel)  # type: ignore[call-arg]
+        self._signer = signer
+        self._timeout_seconds = timeout_seconds
+
+    async def call(
+        self,
+        method: "aio.UnaryUnaryMultiCallable[Request, Response]",
+        request: Request,
+        *,
+        caller: Caller | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Response:
+        """Calls for this process itself or, from the gateway, for `caller`. Failures are raised as DomainErrors.
+
+        The deadline is the smaller of the timeout and what is left of the call that is being answered.
+        """
+        timeout = time_left(timeout_seconds or self._timeout_seconds)
+        if timeout <= 0:
+            raise DeadlineExceeded("No time was left for a further call.", reason="DEADLINE_EXCEEDED")
+        metadata = [("authorization", f"Bearer {self._signer.token()}")]
+        if caller is not None:
+            metadata.append(("alliance-caller", caller.to_header()))
+        try:
+            return await method(request, timeout=timeout, metadata=metadata)
+        except aio.AioRpcError as error:
+            raise from_rpc(error) from error
+
+    async def ready(self, timeout_seconds: float) -> bool:
+        """Waits until the service's port accepts connections; False if it did not in time."""
+        try:
+            await asyncio.wait_for(self._channel.channel_ready(), timeout_seconds)
+        except (TimeoutError, grpc.RpcError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self._channel.close()

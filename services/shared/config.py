@@ -1,0 +1,33 @@
+"""Settings that every service has. Read once, in `__main__`, from the environment; passed down from there."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """The base of each service's settings. A variable is the field's name in upper case behind ALLIANCE_."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_", extra="ignore", frozen=True)
+
+    listen: str = Field(description="host:port on which the service answers")
+    mongodb_uri: SecretStr = Field(
+        default=SecretStr("mongodb://127.0.0.1:27017/?directConnection=true"),
+        validation_alias=AliasChoices("MONGODB_URI", "ALLIANCE_MONGODB_URI"),
+        description="where the database is; may hold a password",
+    )
+    mongodb_database: str = Field(description="this service's own database")
+    identity_key_file: Path = Field(description="private JWK (Ed25519) by which this process proves its name")
+    trust_file: Path = Field(description="public JWKS of all processes; a key's kid is its process's name")
+
+    accounts_target: str = "127.0.0.1:50051"
+    partners_target: str = "127.0.0.1:50052"
+    logistics_target: str = "127.0.0.1:50053"
+    rewards_target: str = "127.0.0.1:50054"
+
+    call_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="deadline of a call to a service")
+    stop_grace_seconds: float = Field(default=5.0, ge=0, le=120, description="how long calls in flight may finish")
+    max_message_bytes: int = Field(default=4 << 20, ge=1 << 16, description="largest request that is read")
+    max_concurrent_rpcs: int = Field(default=1_000, ge=1, description="more are refused at once")
+    log_level: str = "INFO"

@@ -1,0 +1,262 @@
+"""Events to other services: written in the same transaction as the change that causes them, delivered at least once.
+
+The receiver is idempotent on the event, so that its effect happens exactly once. Events of one topic are delivered in
+the order of their creation, in batches; the first attempt is made at once.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.message import Message
+from opentelemetry import trace
+from pymongo import IndexModel
+
+from services.shared import telemetry
+from services.shared.errors import (
+    Aborted,
+    DeadlineExceeded,
+    DomainError,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from services.shared.ids import new_id
+from services.shared.mongo import Collection, Database, Document, Indexes, Transaction
+from services.shared.telemetry import log
+
+Deliver = Callable[[Sequence[bytes]], Awaitable[None]]
+
+_COLLECTION = "outbox"
+# For so long after its creation an event is the business of the process that made it.
+_FIRST_ATTEMPT = timedelta(seconds=5)
+_KEEP_DELIVERED = timedelta(days=7)
+_POLL_SECONDS = 1.0
+_BATCH = 200
+_IN_MEMORY = 10_000
+_BACKOFF_SECONDS = (0.1, 5.0)
+_ATTEMPTS_ALONE = 20
+# The other side, not the event, is the trouble: everything of the topic waits.
+_PASSING = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted, Unauthenticated, PermissionDenied)
+
+INDEXES: Indexes = {
+    _COLLECTION: [
+        IndexModel([("due_at", 1), ("_id", 1)], sparse=True),
+        IndexModel([("delivered_at", 1)], sparse=True, expireAfterSeconds=int(_KEEP_DELIVERED.total_seconds())),
+    ]
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that another service has to be told."""
+
+    id: str
+    topic: str
+    payload: bytes
+    trace: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 0
+
+
+class Outbox:
+    """The stored events of a service."""
+
+    def __init__(self, database: Database) -> None:
+        self._events: Collection = database[_COLLECTION]
+
+    async def emit(self, tx: Transaction, topic: str, payloads: Iterable[tuple[str, Message]]) -> None:
+        """Adds events to the transaction: each an id, unique for ever, and the message that the receiver gets."""
+        headers = telemetry.carry()
+        events = [Event(id, topic, message.SerializeToString(), headers) for id, message in payloads]
+        if not events:
+            return
+        due_at = datetime.now(UTC) + _FIRST_ATTEMPT
+        await self._events.insert_many(
+            [
+                {
+                    "_id": e.id,
+                    "topic": topic,
+                    "payload": e.payload,
+                    "trace": dict(headers),
+                    "attempts": 0,
+                    "due_at": due_at,
+                }
+                for e in events
+            ],
+            session=tx.session,
+        )
+        tx.events.extend(events)
+
+    async def due(self, limit: int) -> list[Event]:
+        """Events whose time has come: their process died or could not deliver them."""
+        rows = self._events.find({"due_at": {"$lte": datetime.now(UTC)}}, sort=[("due_at", 1), ("_id", 1)], limit=limit)
+        return sorted([_event(row) async for row in rows], key=lambda event: event.id)
+
+    async def pending(self, ids: Sequence[str]) -> bool:
+        """Whether any of the events has not been delivered yet."""
+        if not ids:
+            return False
+        return await self._events.find_one({"_id": {"$in": list(ids)}, "due_at": {"$exists": True}}) is not None
+
+    async def delivered(self, ids: Sequence[str]) -> None:
+        await self._events.update_many(
+            {"_id": {"$in": list(ids)}},
+            {"$set": {"delivered_at": datetime.now(UTC)}, "$unset": {"due_at": ""}},
+        )
+
+    async def postpone(self, ids: Sequence[str], seconds: float) -> None:
+        due_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        await self._events.update_many(
+            {"_id": {"$in": list(ids)}}, {"$set": {"due_at": due_at}, "$inc": {"attempts": 1}}
+        )
+
+    async def park(self, id: str, error: str) -> None:
+        """Gives an event up: it stays in the outbox for an operator to look at."""
+        await self._events.update_one(
+            {"_id": id}, {"$set": {"parked_at": datetime.now(UTC), "error": error}, "$unset": {"due_at": ""}}
+        )
+
+
+class Relay:
+    """Delivers a service's events. `run` is a background job of the server."""
+
+    def __init__(self, outbox: Outbox, deliver: Mapping[str, Deliver]) -> None:
+        self._outbox = outbox
+        self._lanes = {topic: _Lane(topic, outbox, function) for topic, function in deliver.items()}
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._poll())
+            for lane in self._lanes.values():
+                group.create_task(lane.run())
+
+    async def settle(self, events: Sequence[Event], within_seconds: float) -> bool:
+        """Delivers freshly committed events; True if that succeeded in time. If not, they follow by themselves."""
+        waits = [self._lanes[event.topic].offer(event) for event in events]
+        if not waits:
+            return True
+        done, waiting = await asyncio.wait(waits, timeout=max(within_seconds, 0))
+        return not waiting and not any(future.cancelled() for future in done)
+
+    async def _poll(self) -> None:
+        while True:
+            for event in await self._outbox.due(_BATCH):
+                if lane := self._lanes.get(event.topic):
+                    lane.offer(event)
+            await asyncio.sleep(_POLL_SECONDS * random.uniform(0.8, 1.2))
+
+
+class _Lane:
+    """The events of one topic, one batch at a time; what arrives meanwhile gathers for the next."""
+
+    def __init__(self, topic: str, outbox: Outbox, deliver: Deliver) -> None:
+        self._topic = topic
+        self._outbox = outbox
+        self._deliver = deliver
+        self._waiting: deque[Event] = deque()
+        self._futures: dict[str, asyncio.Future[None]] = {}
+        self._arrived = asyncio.Event()
+        self._failures = 0
+
+    def offer(self, event: Event) -> "asyncio.Future[None]":
+        """Queues it, unless it is queued; the future is done when it has been delivered."""
+        future = self._futures.get(event.id)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            if len(self._waiting) >= _IN_MEMORY:
+                future.cancel()  # It is stored; the poll will bring it when there is room.
+                return future
+            self._futures[event.id] = future
+            self._waiting.append(event)
+            self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        while True:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            try:
+                await self._send(batch)
+            except BaseException:
+                # Whatever happens to us, the events keep their place.
+                self._waiting.extendleft(reversed([e for e in batch if e.id in self._futures]))
+                raise
+
+    async def _send(self, batch: Sequence[Event]) -> None:
+        try:
+            await self._attempt(batch)
+        except _PASSING as error:
+            self._waiting.extendleft(reversed(batch))
+            await self._back_off(error, [event.id for event in batch])
+        except DomainError as error:
+            if len(batch) > 1:
+                # One of them is the trouble: find it, and let the others through.
+                for event in batch:
+                    await self._send([event])
+            else:
+                await self._set_aside(batch[0], error)
+        else:
+            self._failures = 0
+            await self._outbox.delivered([event.id for event in batch])
+            for event in batch:
+                self._settle(event.id)
+
+    async def _attempt(self, batch: Sequence[Event]) -> None:
+        links = [
+            trace.Link(context)
+            for event in batch
+            if event.trace
+            and (context := trace.get_current_span(telemetry.extract(event.trace)).get_span_context()).is_valid
+        ]
+        tracer = trace.get_tracer("alliance.outbox")
+        parent = telemetry.extract(batch[0].trace)
+        with tracer.start_as_current_span(f"relay {self._topic}", parent, trace.SpanKind.PRODUCER, links=links):
+            await self._deliver([event.payload for event in batch])
+
+    async def _back_off(self, error: DomainError, ids: Sequence[str]) -> None:
+        first, most = _BACKOFF_SECONDS
+        seconds = min(most, first * 2**self._failures) * random.uniform(0.5, 1.0)
+        if self._failures == 0:
+            log.warning("cannot deliver, will retry", topic=self._topic, reason=error.reason, error=error.message)
+        self._failures = min(self._failures + 1, 10)
+        with suppress(DomainError):
+            await self._outbox.postpone(ids, seconds + _FIRST_ATTEMPT.total_seconds())
+        await asyncio.sleep(seconds)
+
+    async def _set_aside(self, event: Event, error: DomainError) -> None:
+        if isinstance(error, InvalidArgument) or event.attempts >= _ATTEMPTS_ALONE:
+            log.error(
+                "event refused for good, parked",
+                topic=self._topic,
+                event_id=event.id,
+                reason=error.reason,
+                error=error.message,
+            )
+            await self._outbox.park(event.id, f"{error.reason}: {error.message}")
+        else:
+            log.warning("event failed, later again", topic=self._topic, event_id=event.id, reason=error.reason)
+            await self._outbox.postpone([event.id], _BACKOFF_SECONDS[1])
+        if future := self._futures.pop(event.id, None):
+            future.cancel()
+
+    def _settle(self, event_id: str) -> None:
+        future = self._futures.pop(event_id, None)
+        if future is not None and not future.done():
+            future.set_result(None)
+
+
+def new_event_id() -> str:
+    """For an event that has no natural id of its own."""
+    return new_id("event")
+
+
+def _event(row: Document) -> Event:
+    return Event(row["_id"], row["topic"], bytes(row["payload"]), row.get("trace") or {}, row.get("attempts", 0))

@@ -1,0 +1,94 @@
+"""Keyset pages: a row has one `order` string, unique within its list; a cursor is that string, opaque to callers.
+
+One string, rather than several columns, keeps the query a plain range on one index.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from alliance.common.v1.page_pb2 import PageInfo, PageRequest
+from services.shared.errors import InvalidArgument
+from services.shared.mongo import Collection, Document
+
+T = TypeVar("T")
+
+_DEFAULT_SIZE = 20
+_LARGEST_SIZE = 100
+
+
+class PageTooLarge(InvalidArgument):
+    """More rows were asked for than a page can have."""
+
+
+class CursorMalformed(InvalidArgument):
+    """The cursor is not one that was given out."""
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """Which page: at most `size` rows, behind the row whose order string is `after` (empty: from the start)."""
+
+    size: int
+    after: str
+
+    @classmethod
+    def of(cls, request: PageRequest) -> "PageQuery":
+        """The query of a request; PageTooLarge or CursorMalformed if it is not right."""
+        if not 0 <= request.first <= _LARGEST_SIZE:
+            raise PageTooLarge(f"A page has 1 to {_LARGEST_SIZE} rows; ask for fewer and page on.", field="first")
+        return cls(request.first or _DEFAULT_SIZE, _decode(request.after))
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list, with each row's order string."""
+
+    rows: Sequence[T]
+    orders: Sequence[str]
+    has_next: bool
+
+    def info(self) -> PageInfo:
+        """The page's part of a response."""
+        return PageInfo(cursors=[_encode(order) for order in self.orders], has_next_page=self.has_next)
+
+
+def time_order(at: datetime, id: str) -> str:
+    """An order string by time, to the millisecond, and then by id."""
+    return f"{int(at.timestamp() * 1000):013d}:{id}"
+
+
+async def find_page(
+    collection: Collection,
+    prefix: Document,
+    query: PageQuery,
+    *,
+    descending: bool = True,
+    order: str = "order",
+) -> Page[Document]:
+    """The page of the rows that equal `prefix`, by their `order` field; served by an index on prefix and order."""
+    wanted: dict[str, Any] = dict(prefix)
+    if query.after:
+        wanted[order] = {"$lt" if descending else "$gt": query.after}
+    cursor = collection.find(wanted, sort=[(order, -1 if descending else 1)], limit=query.size + 1)
+    rows = [row async for row in cursor]
+    shown = rows[: query.size]
+    return Page(shown, [row[order] for row in shown], has_next=len(rows) > query.size)
+
+
+def _encode(order: str) -> str:
+    return base64.urlsafe_b64encode(order.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> str:
+    try:
+        if len(cursor) > 400:
+            raise ValueError("too long")
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise CursorMalformed(
+            "`after` is not a cursor of this list; use one from a page's edges.", field="after"
+        ) from error

@@ -1,0 +1,53 @@
+"""DomainError <-> gRPC status with one google.rpc.ErrorInfo: the only mechanism by which errors cross an RPC."""
+
+from typing import NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+
+from services.shared.errors import KINDS, DomainError, Internal
+
+DOMAIN = "alliance"
+_DETAILS = "grpc-status-details-bin"
+
+
+async def abort(context: "aio.ServicerContext[object, object]", error: DomainError) -> NoReturn:
+    """Ends the call with the error's code, message, reason and metadata."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    detail = Any()
+    detail.Pack(info)
+    status = status_pb2.Status(code=error.code.value[0], message=error.message, details=[detail])
+    # `abort` rather than `abort_with_status`: only with the former does the telemetry's span get the code.
+    await context.abort(error.code, error.message, ((_DETAILS, status.SerializeToString()),))
+    raise AssertionError("abort returned")
+
+
+def from_rpc(error: aio.AioRpcError) -> DomainError:
+    """The error as it was raised on the other side: the kind by its code, the reason by its ErrorInfo."""
+    kind = KINDS.get(error.code(), Internal)
+    info = _info(error)
+    if info is None:
+        # Not ours: the transport's own, for example a refused connection.
+        return kind(error.details() or error.code().name, reason=error.code().name)
+    restored = kind(error.details() or "", reason=info.reason)
+    restored.metadata = dict(info.metadata)
+    return restored
+
+
+def _info(error: aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
+    for key, value in error.trailing_metadata() or ():
+        if key != _DETAILS:
+            continue
+        raw = value if isinstance(value, bytes) else value.encode()
+        for detail in status_pb2.Status.FromString(raw).details:
+            info = error_details_pb2.ErrorInfo()
+            if detail.Unpack(info) and info.domain == DOMAIN:
+                return info
+    return None
+
+
+def unexpected(code: grpc.StatusCode) -> bool:
+    """Whether a status says that something is broken, rather than that the answer is no."""
+    return code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)

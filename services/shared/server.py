@@ -1,0 +1,249 @@
+"""Answers calls: access rules, deadlines, errors, health, reflection and a graceful stop, the same in every service."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import Message
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from pymongo.errors import PyMongoError
+
+from alliance.common.v1 import access_pb2
+from services.shared import identity
+from services.shared.client import set_deadline
+from services.shared.config import ServiceSettings
+from services.shared.errors import DeadlineExceeded, DomainError, Internal, Unavailable
+from services.shared.identity import CallerKind, Verifier
+from services.shared.rpc_errors import abort
+from services.shared.telemetry import Telemetry, log, trace_id
+
+Add = Callable[[aio.Server], None]
+Job = Callable[[], Awaitable[None]]
+
+_HEALTH_PERIOD_SECONDS = 2.0
+_PING_TIMEOUT_SECONDS = 2.0
+# Methods of the platform, not of the alliance: they show neither data nor effect.
+_PLATFORM = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+
+
+class Server:
+    """One service's server. `run` returns after SIGTERM or SIGINT, when everything has been stopped in order."""
+
+    def __init__(
+        self, settings: ServiceSettings, descriptor: ServiceDescriptor, add: Add, telemetry: Telemetry
+    ) -> None:
+        self._settings = settings
+        self._name = descriptor.full_name
+        self._telemetry = telemetry
+        self._ready = asyncio.Event()
+        self._health = health.aio.HealthServicer()
+        guard = Guard(Verifier.from_file(settings.trust_file), self._ready.is_set)
+        self._server = aio.server(
+            interceptors=[*telemetry.server_interceptors(), guard],
+            options=(
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_metadata_size", 16 << 10),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ),
+            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+        )
+        add(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((self._name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    async def run(self, *, prepare: Job, ping: Job, jobs: Sequence[Job] = ()) -> None:
+        """Listens at once; serves when `prepare` (indexes, migrations) has succeeded, and as long as `ping` does.
+
+        `jobs` run beside the calls until the stop: relays, sweepers. Each must end well when cancelled.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stop.set)
+        await self._set_health(serving=False)
+        try:
+            self._server.add_insecure_port(self._settings.listen)
+        except RuntimeError as error:
+            raise SystemExit(
+                f"{self._settings.listen} cannot be listened on; another process has the port. "
+                "Stop it, or set ALLIANCE_LISTEN to a free one."
+            ) from error
+        await self._server.start()
+        log.info("listening", address=self._settings.listen, rpc_service=self._name)
+        tasks = [asyncio.create_task(self._live(prepare, ping, jobs))]
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        await self._stop(tasks)
+        for task in tasks:
+            if not task.cancelled() and (failure := task.exception()):
+                raise failure
+
+    async def _live(self, prepare: Job, ping: Job, jobs: Sequence[Job]) -> None:
+        await _insist(prepare)
+        self._ready.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(ping))
+            for job in jobs:
+                group.create_task(_keep_going(job))
+
+    async def _watch(self, ping: Job) -> None:
+        serving: bool | None = None
+        while True:
+            try:
+                await asyncio.wait_for(ping(), _PING_TIMEOUT_SECONDS)
+                now = True
+            except (PyMongoError, TimeoutError) as error:
+                now = False
+                if serving is not False:
+                    log.warning("database unreachable", error=str(error))
+            if now != serving:
+                serving = now
+                await self._set_health(serving=now)
+                log.info("serving" if now else "not serving")
+            await asyncio.sleep(_HEALTH_PERIOD_SECONDS)
+
+    async def _set_health(self, *, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set("", status)
+        await self._health.set(self._name, status)
+
+    async def _stop(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+        log.info("stopping")
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._settings.stop_grace_seconds)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+        self._telemetry.stop()
+        log.info("stopped")
+
+
+class Guard(aio.ServerInterceptor):
+    """The door of every method: is there time, who calls, may they; and errors leave in one form."""
+
+    def __init__(self, verifier: Verifier, ready: Callable[[], bool]) -> None:
+        self._verifier = verifier
+        self._ready = ready
+        self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        method: str = details.method
+        if method.startswith(_PLATFORM):
+            return await continuation(details)
+        guarded = self._guarded.get(method)
+        if guarded is None:
+            handler = await continuation(details)
+            if handler is None:
+                return None
+            guarded = self._guarded[method] = self._guard(method, handler)
+        return guarded
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        kinds, services = access_rule(method)
+
+        async def enter(context: "aio.ServicerContext[Any, Any]") -> None:
+            left = context.time_remaining()
+            if left is not None and left <= 0:
+                raise DeadlineExceeded("The call came without any time left.", reason="DEADLINE_EXCEEDED")
+            set_deadline(left)
+            caller = identity.caller_of(dict(context.invocation_metadata() or ()), self._verifier)
+            identity.check_access(caller, kinds, services)
+            if not self._ready():
+                raise Unavailable("The service is starting; call again in a moment.", reason="NOT_READY")
+            identity.set_current_caller(caller)
+
+        if handler.response_streaming:
+
+            async def stream(request: Message, context: "aio.ServicerContext[Any, Any]") -> Any:
+                try:
+                    await enter(context)
+                    async for response in handler.unary_stream(request, context):
+                        yield response
+                except Exception as error:
+                    await abort(context, _expected(error, method))
+
+            return grpc.unary_stream_rpc_method_handler(
+                stream, handler.request_deserializer, handler.response_serializer
+            )
+
+        async def unary(request: Message, context: "aio.ServicerContext[Any, Any]") -> Any:
+            try:
+                await enter(context)
+                return await handler.unary_unary(request, context)
+            except Exception as error:
+                return await abort(context, _expected(error, method))
+
+        return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+
+
+def access_rule(method: str) -> tuple[frozenset[CallerKind], frozenset[str]]:
+    """The rule in the method's proto: the kinds of caller, and the services. Without a rule: nobody."""
+    service, _, name = method.removeprefix("/").partition("/")
+    rule = Default().FindServiceByName(service).methods_by_name[name].GetOptions().Extensions[access_pb2.access]
+    prefix = len("CALLER_")
+    kinds = frozenset(CallerKind(access_pb2.Caller.Name(number)[prefix:].lower()) for number in rule.callers)
+    return kinds, frozenset(rule.services)
+
+
+def _expected(error: Exception, method: str) -> DomainError:
+    """What the caller is told. The unexpected is logged whole and told as a trace id."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, aio.AbortError):
+        raise error
+    if isinstance(error, PyMongoError) and _passing(error):
+        log.warning("database unreachable", method=method, error=str(error))
+        return Unavailable("The database cannot be reached; call again in a moment.", reason="DATABASE_UNAVAILABLE")
+    log.error("unexpected error", method=method, exc_info=error)
+    return Internal(
+        "Something unexpected went wrong here; nothing that you can correct. Report it with the trace id.",
+        reason="INTERNAL",
+        trace_id=trace_id(),
+    )
+
+
+def _passing(error: PyMongoError) -> bool:
+    from pymongo.errors import (
+        AutoReconnect,
+        ConnectionFailure,
+        ExecutionTimeout,
+        NetworkTimeout,
+        WTimeoutError,
+    )
+
+    return error.timeout or isinstance(
+        error, AutoReconnect | ConnectionFailure | ExecutionTimeout | NetworkTimeout | WTimeoutError
+    )
+
+
+async def _insist(prepare: Job) -> None:
+    """Runs it until it succeeds: services start in any order."""
+    delay = 0.1
+    while True:
+        try:
+            return await prepare()
+        except (PyMongoError, DomainError) as error:
+            log.warning("not ready yet", error=str(error))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 2.0)
+
+
+async def _keep_going(job: Job) -> None:
+    """Runs it until the stop: a job that fails is logged and starts again."""
+    while True:
+        try:
+            return await job()
+        except Exception:
+            log.exception("background job failed; it starts again", job=getattr(job, "__qualname__", str(job)))
+            await asyncio.sleep(1.0)

@@ -1,0 +1,109 @@
+"""The partners service over gRPC: a real process on a real database."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alliance.partners.v1 import partners_pb2 as pb
+from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
+from services.shared.client import Client
+from services.shared.errors import AlreadyExists, FailedPrecondition, InvalidArgument, PermissionDenied
+from tests.support.errors import refused
+from tests.support.service import ANYONE, OPERATOR, ServiceProcess, partner, request_id
+
+PartnersClient = Client[PartnersServiceStub]
+
+
+@pytest.fixture(scope="module")
+def process(mongodb_uri: str, keys: Path, workspace: Path) -> Iterator[ServiceProcess]:
+    process = ServiceProcess("partners", mongodb_uri, keys, workspace / "partners.log")
+    process.start()
+    yield process
+    assert process.stop() == 0
+
+
+@pytest.fixture
+async def partners(process: ServiceProcess) -> PartnersClient:
+    return process.client(PartnersServiceStub)
+
+
+async def applied(partners: PartnersClient, name: str) -> pb.Partner:
+    request = pb.ApplyPartnerRequest(request_id=request_id(), name=name, trade="grocer", country="NL")
+    return (await partners.call(partners.stub.ApplyPartner, request, caller=ANYONE)).partner
+
+
+async def test_a_partner_applies_once_whatever_is_repeated(partners: PartnersClient):
+    request = pb.ApplyPartnerRequest(request_id=request_id(), name="Groenmarkt", trade="grocer", country="NL")
+    first = await partners.call(partners.stub.ApplyPartner, request, caller=ANYONE)
+    again = await partners.call(partners.stub.ApplyPartner, request, caller=ANYONE)
+    assert first == again
+    request.name = "Another"
+    error = await refused(AlreadyExists, partners.call(partners.stub.ApplyPartner, request, caller=ANYONE))
+    assert error.reason == "REQUEST_ID_REUSED"
+
+
+async def test_a_name_that_reads_the_same_is_taken(partners: PartnersClient):
+    await applied(partners, "Noodle House")
+    error = await refused(AlreadyExists, applied(partners, "  noodlehouse "))
+    assert error.reason == "PARTNER_NAME_TAKEN"
+
+
+async def test_p1_status_moves_only_as_the_lifecycle_allows(partners: PartnersClient):
+    brand = await applied(partners, "Swift Courier")
+
+    async def move(status: pb.PartnerStatus) -> pb.Partner:
+        request = pb.SetPartnerStatusRequest(request_id=request_id(), partner_id=brand.id, status=status)
+        return (await partners.call(partners.stub.SetPartnerStatus, request, caller=OPERATOR)).partner
+
+    error = await refused(FailedPrecondition, move(pb.PARTNER_STATUS_SUSPENDED))
+    assert error.reason == "PARTNER_STATUS_CONFLICT"
+    assert (await move(pb.PARTNER_STATUS_APPROVED)).status == pb.PARTNER_STATUS_APPROVED
+    assert (await move(pb.PARTNER_STATUS_SUSPENDED)).status == pb.PARTNER_STATUS_SUSPENDED
+    assert (await move(pb.PARTNER_STATUS_CLOSED)).status == pb.PARTNER_STATUS_CLOSED
+    await refused(FailedPrecondition, move(pb.PARTNER_STATUS_APPROVED))
+
+
+async def test_who_may_not_call_is_told_so(partners: PartnersClient):
+    request = pb.SetPartnerStatusRequest(
+        request_id=request_id(), partner_id="partner_x", status=pb.PARTNER_STATUS_APPROVED
+    )
+    for caller in (ANYONE, partner("partner_x"), None):
+        error = await refused(PermissionDenied, partners.call(partners.stub.SetPartnerStatus, request, caller=caller))
+        assert error.reason == "CALLER_NOT_ALLOWED"
+
+
+async def test_a_service_cannot_speak_for_others(process: ServiceProcess):
+    logistics = process.client(PartnersServiceStub, "logistics")
+    request = pb.ListPartnersRequest()
+    error = await refused(PermissionDenied, logistics.call(logistics.stub.ListPartners, request, caller=OPERATOR))
+    assert error.reason == "DELEGATION_NOT_ALLOWED"
+
+
+async def test_lists_go_on_behind_a_cursor(partners: PartnersClient):
+    for number in range(3):
+        await applied(partners, f"Paged {number}")
+    seen: list[str] = []
+    after = ""
+    while True:
+        request = pb.ListPartnersRequest(page={"first": 2, "after": after})
+        answer = await partners.call(partners.stub.ListPartners, request)
+        seen += [row.name for row in answer.partners]
+        if not answer.page_info.has_next_page:
+            break
+        after = answer.page_info.cursors[-1]
+    assert seen == sorted(seen, key=lambda name: "".join(name.casefold().split()))
+    assert {f"Paged {number}" for number in range(3)} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [({"first": 101}, "PAGE_TOO_LARGE"), ({"first": -1}, "PAGE_TOO_LARGE"), ({"after": "?"}, "CURSOR_MALFORMED")],
+)
+async def test_a_page_that_cannot_be_is_refused(partners: PartnersClient, page, reason: str):
+    error = await refused(InvalidArgument, partners.call(partners.stub.ListPartners, pb.ListPartnersRequest(page=page)))
+    assert error.reason == reason
+
+
+async def test_an_operator_in_an_input_stays_a_string(partners: PartnersClient):
+    assert (await applied(partners, '{"$gt": ""}')).name == '{"$gt": ""}'

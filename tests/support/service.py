@@ -1,0 +1,98 @@
+"""Real service processes for tests, and clients that call them as anybody."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local.embedded import free_port
+from deploy.local.keys import identity_key, operator_secret, trust_file
+from services.shared.client import Client
+from services.shared.identity import Caller, CallerKind, Signer
+
+Stub = TypeVar("Stub")
+
+OPERATOR = Caller(CallerKind.OPERATOR, "operator")
+ANYONE = Caller(CallerKind.ANYONE)
+
+
+def partner(partner_id: str) -> Caller:
+    return Caller(CallerKind.PARTNER, partner_id, partner_id)
+
+
+def member(member_id: str, partner_id: str = "") -> Caller:
+    return Caller(CallerKind.MEMBER, member_id, partner_id)
+
+
+def request_id() -> str:
+    return uuid4().hex
+
+
+class ServiceProcess:
+    """`python -m services.<name>` on a free port, with a database of its own."""
+
+    def __init__(self, name: str, mongodb_uri: str, keys: Path, log: Path, **environment: str) -> None:
+        self.name = name
+        self.target = f"127.0.0.1:{free_port()}"
+        self._log = log
+        self._keys = keys
+        self._environment: Mapping[str, str] = {
+            **os.environ,
+            "MONGODB_URI": mongodb_uri,
+            "ALLIANCE_MONGODB_DATABASE": f"test_{name}_{uuid4().hex[:8]}",
+            "ALLIANCE_LISTEN": self.target,
+            "ALLIANCE_IDENTITY_KEY_FILE": str(identity_key(keys, name)),
+            "ALLIANCE_TRUST_FILE": str(trust_file(keys)),
+            "ALLIANCE_OPERATOR_CLIENT_SECRET": operator_secret(keys),
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it says SERVING."""
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"services.{self.name}"],
+                env=dict(self._environment),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        until = time.monotonic() + 20
+        while not serving(self.target):
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """Asks it to end; its exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(20)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def client(self, stub: type[Stub], process: str = "gateway") -> Client[Stub]:
+        """A client that proves to be that process."""
+        return Client(self.target, stub, Signer.from_file(process, identity_key(self._keys, process)))
+
+
+def serving(target: str) -> bool:
+    """Whether the health service there says SERVING."""
+    with grpc.insecure_channel(target) as channel:
+        try:
+            answer: Any = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
