@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from services.shared.client import time_left
 from services.shared.errors import AlreadyExists, DomainError, InvalidArgument
@@ -81,7 +81,7 @@ class Idempotency:
 
         try:
             response, events = await self._database.transaction(body)
-        except (DuplicateKeyError, DomainError):
+        except (DuplicateKeyError, BulkWriteError, DomainError):
             # Perhaps the same request, at the same time, got there first.
             if found := await self._requests.find_one({"_id": key}):
                 return await self._replay(found, digest, response_type)

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _DEFAULT_SIZE = 20
 _LARGEST_SIZE = 100
+_LONGEST_CURSOR = 2_000
 
 
 class PageTooLarge(InvalidArgument):
@@ -85,7 +86,7 @@ def _encode(order: str) -> str:
 
 def _decode(cursor: str) -> str:
     try:
-        if len(cursor) > 400:
+        if len(cursor) > _LONGEST_CURSOR:
             raise ValueError("too long")
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:

@@ -1,0 +1,169 @@
+"""Mutations happen once, and what they cause elsewhere happens, whatever fails in between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alliance.partners.v1 import partners_pb2 as pb
+from services.shared import identity, outbox
+from services.shared.errors import (
+    AlreadyExists,
+    DomainError,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    Unavailable,
+)
+from services.shared.idempotency import Done, Idempotency
+from services.shared.identity import Caller, CallerKind
+from services.shared.mongo import Database, Transaction
+from services.shared.outbox import Outbox, Relay
+from tests.support.errors import refused
+
+TOPIC = "blocks"
+
+
+class Receiver:
+    """The other service: fails as told, and remembers what reached it."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.fail: Callable[[Sequence[str]], DomainError | None] = lambda _: None
+
+    async def __call__(self, payloads: Sequence[bytes]) -> None:
+        points = [pb.OrderPrepaidBlockRequest.FromString(payload).request_id for payload in payloads]
+        if error := self.fail(points):
+            raise error
+        self.got += points
+
+
+@pytest.fixture
+async def receiver() -> Receiver:
+    return Receiver()
+
+
+@pytest.fixture
+async def ready(database: Database) -> Database:
+    await database.create_indexes(outbox.INDEXES)
+    identity.set_current_caller(Caller(CallerKind.PARTNER, "partner_1", "partner_1"))
+    return database
+
+
+@asynccontextmanager
+async def relaying(database: Database, receiver: Receiver) -> AsyncIterator[Relay]:
+    relay = Relay(Outbox(database), {TOPIC: receiver})
+    running = asyncio.create_task(relay.run())
+    yield relay
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def order(database: Database, relay: Relay | None, request_id: str, points: int = 5) -> Done[pb.PrepaidBlock]:
+    """A mutation that stores a row and tells another service."""
+    request = pb.OrderPrepaidBlockRequest(request_id=request_id, points=points)
+
+    async def effect(tx: Transaction) -> pb.PrepaidBlock:
+        await database["blocks"].insert_one({"points": points}, session=tx.session)
+        if points < 0:
+            raise FailedPrecondition("No agreement is in force.", reason="NO_AGREEMENT_IN_FORCE")
+        await Outbox(database).emit(tx, TOPIC, [(f"event-{identity.current_caller().id}-{request_id}", request)])
+        return pb.PrepaidBlock(id=f"block_{request_id}", points=points)
+
+    return await Idempotency(database, relay).once(request, pb.PrepaidBlock, effect)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  (the condition is not ours to signal)
+            await asyncio.sleep(0.01)
+
+
+async def test_the_same_request_is_answered_with_the_stored_answer(ready: Database, receiver: Receiver):
+    async with relaying(ready, receiver) as relay:
+        first = await order(ready, relay, "r1")
+        again = await order(ready, relay, "r1")
+    assert first == again == Done(pb.PrepaidBlock(id="block_r1", points=5), settled=True)
+    assert await ready["blocks"].count_documents({}) == 1
+    assert receiver.got == ["r1"]
+
+
+async def test_twenty_at_once_have_one_effect(ready: Database, receiver: Receiver):
+    async with relaying(ready, receiver) as relay:
+        answers = await asyncio.gather(*(order(ready, relay, "same") for _ in range(20)))
+    assert len({answer.response.id for answer in answers}) == 1
+    assert await ready["blocks"].count_documents({}) == 1
+
+
+async def test_another_input_under_the_same_id_is_refused(ready: Database):
+    await order(ready, None, "r1", points=5)
+    error = await refused(AlreadyExists, order(ready, None, "r1", points=6))
+    assert error.reason == "REQUEST_ID_REUSED"
+    assert error.metadata == {"request_id": "r1"}
+
+
+async def test_callers_do_not_meet_in_each_others_request_ids(ready: Database):
+    await order(ready, None, "r1")
+    identity.set_current_caller(Caller(CallerKind.PARTNER, "partner_2", "partner_2"))
+    assert (await order(ready, None, "r1", points=6)).response.points == 6
+
+
+async def test_a_refused_request_leaves_nothing_and_may_be_tried_again(ready: Database):
+    error = await refused(FailedPrecondition, order(ready, None, "r1", points=-1))
+    assert error.reason == "NO_AGREEMENT_IN_FORCE"
+    assert await ready["blocks"].count_documents({}) == 0
+    assert (await order(ready, None, "r1", points=3)).response.points == 3
+
+
+@pytest.mark.parametrize("request_id", ["", " ", "a b", "x" * 65, "ünï", "a\n"])
+async def test_a_request_id_has_a_form(ready: Database, request_id: str):
+    error = await refused(InvalidArgument, order(ready, None, request_id))
+    assert error.reason == "REQUEST_ID_MALFORMED"
+
+
+async def test_while_the_other_service_is_down_the_caller_is_told_that_it_is_pending(
+    ready: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.shared.idempotency._SETTLE_SECONDS", 0.1)
+    receiver.fail = lambda _: Unavailable("down")
+    async with relaying(ready, receiver) as relay:
+        for number in range(5):
+            assert not (await order(ready, relay, f"r{number}")).settled
+        assert not (await order(ready, relay, "r0")).settled
+        receiver.fail = lambda _: None
+        await until(lambda: len(receiver.got) == 5)
+        assert receiver.got == [f"r{number}" for number in range(5)]
+        async with asyncio.timeout(5):
+            while not (await order(ready, relay, "r0")).settled:
+                await asyncio.sleep(0.01)
+
+
+async def test_events_of_a_process_that_died_are_delivered_by_the_next(ready: Database, receiver: Receiver):
+    await order(ready, None, "left-behind")
+    await ready["outbox"].update_many({}, {"$set": {"due_at": datetime.now(UTC) - timedelta(seconds=1)}})
+    async with relaying(ready, receiver):
+        await until(lambda: receiver.got == ["left-behind"])
+
+
+async def test_one_poisoned_event_does_not_hold_the_others(ready: Database, receiver: Receiver):
+    receiver.fail = lambda ids: InvalidArgument("bad", reason="BAD") if "bad" in ids else None
+    async with relaying(ready, receiver) as relay:
+        await asyncio.gather(*(order(ready, relay, name) for name in ("a", "bad", "b")))
+    assert sorted(receiver.got) == ["a", "b"]
+    parked = await ready["outbox"].find_one({"_id": "event-partner_1-bad"})
+    assert parked is not None
+    assert parked["error"] == "BAD: bad"
+    assert "due_at" not in parked
+
+
+async def test_a_defect_on_the_other_side_is_tried_again_later(ready: Database, receiver: Receiver):
+    receiver.fail = lambda ids: Internal("defect") if "odd" in ids else None
+    async with relaying(ready, receiver) as relay:
+        done = await order(ready, relay, "odd")
+        assert not done.settled
+    row = await ready["outbox"].find_one({"_id": "event-partner_1-odd"})
+    assert row is not None
+    assert row["attempts"] == 1
+    assert row["due_at"] > datetime.now(UTC)
