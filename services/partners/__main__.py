@@ -15,7 +15,7 @@ from services.shared.server import Server
 async def main() -> None:
     settings = Settings()
     tracing = telemetry.start("partners", settings.log_level)
-    database = Database(settings.mongodb_uri.get_secret_value(), settings.mongodb_database)
+    database = Database.of(settings)
     partners = Partners(store.PartnerStore(database), clock.now)
     rpc = PartnersRpc(partners, idempotency.Idempotency(database))
 

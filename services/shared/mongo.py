@@ -4,6 +4,9 @@ Everything acknowledged to a caller has been written to a majority, journaled. S
 makes them.
 """
 
+import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +21,10 @@ from pymongo import IndexModel, ReadPreference
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from services.shared.config import ServiceSettings
+from services.shared.errors import Aborted
+from services.shared.queries import QueryShapes
+
 if TYPE_CHECKING:
     from services.shared.outbox import Event
 
@@ -27,6 +34,10 @@ Indexes = Mapping[str, Sequence[IndexModel]]
 T = TypeVar("T")
 
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
+# A transaction that met another waits before it starts over: at first hardly, then up to the most. Without the wait,
+# fifty writers of one document would mostly undo each other.
+_CONFLICT_WAIT_SECONDS = (0.004, 0.128)
+_CONFLICTS_FOR_SECONDS = 15.0
 
 
 @dataclass
@@ -40,7 +51,7 @@ class Transaction:
 class Database:
     """A service's own database."""
 
-    def __init__(self, uri: str, name: str, **options: Any) -> None:
+    def __init__(self, uri: str, name: str, *, show_queries: bool = False) -> None:
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
             uri,
             tz_aware=True,
@@ -49,13 +60,22 @@ class Database:
             connectTimeoutMS=3_000,
             socketTimeoutMS=20_000,
             maxPoolSize=100,
-            **options,
+            event_listeners=[QueryShapes()] if show_queries else None,
         )
         self._database: AsyncIOMotorDatabase[Document] = self._client.get_database(
             name,
             write_concern=_DURABLE,
             read_concern=ReadConcern("majority"),
             read_preference=ReadPreference.PRIMARY,
+        )
+
+    @classmethod
+    def of(cls, settings: ServiceSettings) -> "Database":
+        """The database that the settings name."""
+        return cls(
+            settings.mongodb_uri.get_secret_value(),
+            settings.mongodb_database,
+            show_queries=settings.log_level == "DEBUG",
         )
 
     def __getitem__(self, collection: str) -> Collection:
@@ -72,11 +92,22 @@ class Database:
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> tuple[T, list["Event"]]:
         """Runs `body` so that all of its writes happen or none. It may run more than once: when others changed the same
-        documents meanwhile, it starts over. Answers the body's result and the events that it emitted.
+        documents meanwhile, it starts over, after a moment of random length. Answers the body's result and the events
+        that it emitted. Aborted / TOO_MANY_CONFLICTS if others were faster again and again.
         """
+        attempts = 0
+        until = time.monotonic() + _CONFLICTS_FOR_SECONDS
+        first_wait, longest_wait = _CONFLICT_WAIT_SECONDS
         async with await self._client.start_session() as session:
 
             async def attempt(session: AsyncIOMotorClientSession) -> tuple[T, list["Event"]]:
+                nonlocal attempts
+                if attempts:
+                    if time.monotonic() > until:
+                        raise Aborted("Too many change this at the same time; call again.", reason="TOO_MANY_CONFLICTS")
+                    # The server's snapshot begins with the body's first operation, so after the wait.
+                    await asyncio.sleep(random.uniform(0, min(longest_wait, first_wait * 2**attempts)))
+                attempts += 1
                 tx = Transaction(session)
                 return await body(tx), tx.events
 

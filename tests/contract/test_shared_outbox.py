@@ -77,7 +77,7 @@ async def order(database: Database, relay: Relay | None, request_id: str, points
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  (the condition is not ours to signal)
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -17,6 +17,7 @@ from deploy.local.embedded import free_port
 from deploy.local.keys import identity_key, operator_secret, trust_file
 from services.shared.client import Client
 from services.shared.identity import Caller, CallerKind, Signer
+from tests.support.queries import scans
 
 Stub = TypeVar("Stub")
 
@@ -43,10 +44,12 @@ class ServiceProcess:
         self.name = name
         self.target = f"127.0.0.1:{free_port()}"
         self._log = log
+        self._mongodb_uri = mongodb_uri
         self._keys = keys
         self._environment: Mapping[str, str] = {
             **os.environ,
             "MONGODB_URI": mongodb_uri,
+            "ALLIANCE_LOG_LEVEL": "DEBUG",
             "ALLIANCE_MONGODB_DATABASE": f"test_{name}_{uuid4().hex[:8]}",
             "ALLIANCE_LISTEN": self.target,
             "ALLIANCE_IDENTITY_KEY_FILE": str(identity_key(keys, name)),
@@ -72,10 +75,12 @@ class ServiceProcess:
             time.sleep(0.05)
 
     def stop(self) -> int:
-        """Asks it to end; its exit status."""
+        """Asks it to end; its exit status. Fails if it made a query that no index serves."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
+        status = self._process.wait(20)
+        assert scans(self._mongodb_uri, self._log) == []
+        return status
 
     def kill(self) -> None:
         """Ends it at once."""
