@@ -296,7 +296,7 @@ class Campaign(_message.Message):
     extra_percent: _builtins.int
     """Extra points in percent of what the rule gives, rounded down: 100 doubles them. 1 to 1,000."""
     budget_points: _builtins.int
-    """All that the campaign may give; what it would give beyond is cut off."""
+    """All that the campaign may give; what it would give beyond that is cut off."""
     member_cap_points: _builtins.int
     """All that one member may get from it."""
     granted_points: _builtins.int
@@ -670,7 +670,9 @@ class OfferAgreementRequest(_message.Message):
         """Positive; at most 1,000 units of the currency."""
 
     @_builtins.property
-    def valid_from(self) -> _timestamp_pb2.Timestamp: ...
+    def valid_from(self) -> _timestamp_pb2.Timestamp:
+        """At most ten years ahead."""
+
     def __init__(
         self,
         *,
@@ -818,7 +820,7 @@ class OrderPrepaidBlockRequest(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     points: _builtins.int
-    """1 to 1,000,000,000."""
+    """1 to 1,000,000,000, and a price of at most 2^53 - 1 micros."""
     def __init__(
         self,
         *,
@@ -1038,11 +1040,17 @@ class CreateCampaignRequest(_message.Message):
     member_cap_points: _builtins.int
     """1 to 1,000,000,000."""
     @_builtins.property
-    def valid_from(self) -> _timestamp_pb2.Timestamp: ...
+    def valid_from(self) -> _timestamp_pb2.Timestamp:
+        """At most 400 days ago and ten years ahead."""
+
     @_builtins.property
-    def valid_until(self) -> _timestamp_pb2.Timestamp: ...
+    def valid_until(self) -> _timestamp_pb2.Timestamp:
+        """After `valid_from`, at most ten years ahead."""
+
     @_builtins.property
-    def points_expire_at(self) -> _timestamp_pb2.Timestamp: ...
+    def points_expire_at(self) -> _timestamp_pb2.Timestamp:
+        """Not before `valid_until`, at most twenty years ahead."""
+
     def __init__(
         self,
         *,

@@ -31,8 +31,9 @@ class PartnersServiceStub:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself,
-    else PERMISSION_DENIED / NOT_YOUR_PARTNER.
+    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
+    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     def __init__(self, channel):
@@ -144,8 +145,9 @@ class PartnersServiceServicer:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself,
-    else PERMISSION_DENIED / NOT_YOUR_PARTNER.
+    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
+    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     def ApplyPartner(self, request, context):
@@ -181,15 +183,16 @@ class PartnersServiceServicer:
 
     def CreateApiClient(self, request, context):
         """Makes credentials for a partner's backend. The secret is in this answer alone (a replay of the request has it
-        empty), only its hash is stored. A partner has at most five clients: RESOURCE_EXHAUSTED / TOO_MANY_API_CLIENTS.
-        FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        empty), only its hash is stored. A partner has at most five clients that are not revoked: RESOURCE_EXHAUSTED /
+        TOO_MANY_API_CLIENTS. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiClient(self, request, context):
-        """Ends a client at once; tokens made from it run out by themselves. NOT_FOUND / API_CLIENT_NOT_FOUND.
+        """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
+        NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,16 +207,19 @@ class PartnersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OfferAgreement(self, request, context):
-        """Offers a partner an agreement on what one of its points costs it.
-        FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
+        is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptAgreement(self, request, context):
-        """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6).
-        NOT_FOUND / AGREEMENT_NOT_FOUND.
+        """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6), until a later
+        agreement's `valid_from`; of two with the same, the one accepted last counts. An accepted agreement stays as it is.
+        NOT_FOUND / AGREEMENT_NOT_FOUND, also for another partner's;
+        FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,15 +234,16 @@ class PartnersServiceServicer:
 
     def OrderPrepaidBlock(self, request, context):
         """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-        value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE.
+        value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+        partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmPrepaidBlock(self, request, context):
-        """Says that a block has been paid: its points are allotted to the partner in the ledger.
-        NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
+        """Says that a block has been paid: its points are allotted to the partner in the ledger, once however often it
+        is said. NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,14 +259,18 @@ class PartnersServiceServicer:
     def CreateEarnRule(self, request, context):
         """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
         Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-        has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
+        has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+        INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
+        SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateCampaign(self, request, context):
-        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member.
+        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
+        in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+        At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -282,8 +293,9 @@ class PartnersServiceServicer:
     def BatchEvaluateEarns(self, request, context):
         """Decides what claims earn, by the rules in force when the acts happened, and reserves the points from campaign
         budgets. Idempotent by claim id: the first decision stands. At most 500 claims. A claim that earns nothing is
-        answered with a reason: PARTNER_NOT_FOUND, PARTNER_SUSPENDED, PARTNER_CLOSED, NO_EARN_RULE,
-        NO_AGREEMENT_IN_FORCE.
+        answered with a reason: PARTNER_NOT_FOUND (also while it has only applied), PARTNER_SUSPENDED, PARTNER_CLOSED,
+        NO_EARN_RULE, NO_AGREEMENT_IN_FORCE. Whether the partner may issue is judged now, everything else as of the act.
+        ABORTED / TOO_MANY_CONFLICTS if others took from the same budgets again and again: nothing is decided, call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -409,8 +421,9 @@ class PartnersService:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself,
-    else PERMISSION_DENIED / NOT_YOUR_PARTNER.
+    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
+    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     @staticmethod

@@ -32,8 +32,9 @@ class PartnersServiceStub:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself,
-    else PERMISSION_DENIED / NOT_YOUR_PARTNER.
+    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
+    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     @_typing.overload
@@ -55,42 +56,53 @@ class PartnersServiceStub:
     """All partners, by name."""
     CreateApiClient: _grpc.UnaryUnaryMultiCallable[_partners_pb2.CreateApiClientRequest, _partners_pb2.CreateApiClientResponse]
     """Makes credentials for a partner's backend. The secret is in this answer alone (a replay of the request has it
-    empty), only its hash is stored. A partner has at most five clients: RESOURCE_EXHAUSTED / TOO_MANY_API_CLIENTS.
-    FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    empty), only its hash is stored. A partner has at most five clients that are not revoked: RESOURCE_EXHAUSTED /
+    TOO_MANY_API_CLIENTS. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
     """
     RevokeApiClient: _grpc.UnaryUnaryMultiCallable[_partners_pb2.RevokeApiClientRequest, _partners_pb2.RevokeApiClientResponse]
-    """Ends a client at once; tokens made from it run out by themselves. NOT_FOUND / API_CLIENT_NOT_FOUND."""
+    """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
+    NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
+    """
     AuthenticateClient: _grpc.UnaryUnaryMultiCallable[_partners_pb2.AuthenticateClientRequest, _partners_pb2.AuthenticateClientResponse]
     """Checks a client's secret for the gateway's token endpoint. UNAUTHENTICATED / CLIENT_CREDENTIALS_INVALID for an
     unknown client, a wrong secret, a revoked client and a partner that is not APPROVED or SUSPENDED, all alike.
     """
     OfferAgreement: _grpc.UnaryUnaryMultiCallable[_partners_pb2.OfferAgreementRequest, _partners_pb2.OfferAgreementResponse]
-    """Offers a partner an agreement on what one of its points costs it.
-    FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
+    is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
     """
     AcceptAgreement: _grpc.UnaryUnaryMultiCallable[_partners_pb2.AcceptAgreementRequest, _partners_pb2.AcceptAgreementResponse]
-    """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6).
-    NOT_FOUND / AGREEMENT_NOT_FOUND.
+    """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6), until a later
+    agreement's `valid_from`; of two with the same, the one accepted last counts. An accepted agreement stays as it is.
+    NOT_FOUND / AGREEMENT_NOT_FOUND, also for another partner's;
+    FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
     """
     BatchListAgreements: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchListAgreementsRequest, _partners_pb2.BatchListAgreementsResponse]
     """The agreements of partners, newest first; at most 1,000 partner ids."""
     OrderPrepaidBlock: _grpc.UnaryUnaryMultiCallable[_partners_pb2.OrderPrepaidBlockRequest, _partners_pb2.OrderPrepaidBlockResponse]
     """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-    value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE.
+    value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+    partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
     """
     ConfirmPrepaidBlock: _grpc.UnaryUnaryMultiCallable[_partners_pb2.ConfirmPrepaidBlockRequest, _partners_pb2.ConfirmPrepaidBlockResponse]
-    """Says that a block has been paid: its points are allotted to the partner in the ledger.
-    NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
+    """Says that a block has been paid: its points are allotted to the partner in the ledger, once however often it
+    is said. NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
     """
     BatchListPrepaidBlocks: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchListPrepaidBlocksRequest, _partners_pb2.BatchListPrepaidBlocksResponse]
     """The prepaid blocks of partners, newest first; at most 1,000 partner ids."""
     CreateEarnRule: _grpc.UnaryUnaryMultiCallable[_partners_pb2.CreateEarnRuleRequest, _partners_pb2.CreateEarnRuleResponse]
     """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
     Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-    has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
+    has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+    INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
+    SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
     """
     CreateCampaign: _grpc.UnaryUnaryMultiCallable[_partners_pb2.CreateCampaignRequest, _partners_pb2.CreateCampaignResponse]
-    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member."""
+    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
+    in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+    At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
+    """
     BatchListEarnRules: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchListEarnRulesRequest, _partners_pb2.BatchListEarnRulesResponse]
     """The earn rules and campaigns of partners, newest first; at most 1,000 partner ids."""
     BatchGetEarnRules: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchGetEarnRulesRequest, _partners_pb2.BatchGetEarnRulesResponse]
@@ -98,8 +110,9 @@ class PartnersServiceStub:
     BatchEvaluateEarns: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchEvaluateEarnsRequest, _partners_pb2.BatchEvaluateEarnsResponse]
     """Decides what claims earn, by the rules in force when the acts happened, and reserves the points from campaign
     budgets. Idempotent by claim id: the first decision stands. At most 500 claims. A claim that earns nothing is
-    answered with a reason: PARTNER_NOT_FOUND, PARTNER_SUSPENDED, PARTNER_CLOSED, NO_EARN_RULE,
-    NO_AGREEMENT_IN_FORCE.
+    answered with a reason: PARTNER_NOT_FOUND (also while it has only applied), PARTNER_SUSPENDED, PARTNER_CLOSED,
+    NO_EARN_RULE, NO_AGREEMENT_IN_FORCE. Whether the partner may issue is judged now, everything else as of the act.
+    ABORTED / TOO_MANY_CONFLICTS if others took from the same budgets again and again: nothing is decided, call again.
     """
     BatchReleaseEarns: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchReleaseEarnsRequest, _partners_pb2.BatchReleaseEarnsResponse]
     """Gives back to the campaigns what was reserved for claims whose points were not issued after all, or were cancelled.
@@ -113,8 +126,9 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself,
-    else PERMISSION_DENIED / NOT_YOUR_PARTNER.
+    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
+    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -133,42 +147,53 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     """All partners, by name."""
     CreateApiClient: _aio.UnaryUnaryMultiCallable[_partners_pb2.CreateApiClientRequest, _partners_pb2.CreateApiClientResponse]  # type: ignore[assignment]
     """Makes credentials for a partner's backend. The secret is in this answer alone (a replay of the request has it
-    empty), only its hash is stored. A partner has at most five clients: RESOURCE_EXHAUSTED / TOO_MANY_API_CLIENTS.
-    FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    empty), only its hash is stored. A partner has at most five clients that are not revoked: RESOURCE_EXHAUSTED /
+    TOO_MANY_API_CLIENTS. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
     """
     RevokeApiClient: _aio.UnaryUnaryMultiCallable[_partners_pb2.RevokeApiClientRequest, _partners_pb2.RevokeApiClientResponse]  # type: ignore[assignment]
-    """Ends a client at once; tokens made from it run out by themselves. NOT_FOUND / API_CLIENT_NOT_FOUND."""
+    """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
+    NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
+    """
     AuthenticateClient: _aio.UnaryUnaryMultiCallable[_partners_pb2.AuthenticateClientRequest, _partners_pb2.AuthenticateClientResponse]  # type: ignore[assignment]
     """Checks a client's secret for the gateway's token endpoint. UNAUTHENTICATED / CLIENT_CREDENTIALS_INVALID for an
     unknown client, a wrong secret, a revoked client and a partner that is not APPROVED or SUSPENDED, all alike.
     """
     OfferAgreement: _aio.UnaryUnaryMultiCallable[_partners_pb2.OfferAgreementRequest, _partners_pb2.OfferAgreementResponse]  # type: ignore[assignment]
-    """Offers a partner an agreement on what one of its points costs it.
-    FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
+    is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
     """
     AcceptAgreement: _aio.UnaryUnaryMultiCallable[_partners_pb2.AcceptAgreementRequest, _partners_pb2.AcceptAgreementResponse]  # type: ignore[assignment]
-    """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6).
-    NOT_FOUND / AGREEMENT_NOT_FOUND.
+    """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6), until a later
+    agreement's `valid_from`; of two with the same, the one accepted last counts. An accepted agreement stays as it is.
+    NOT_FOUND / AGREEMENT_NOT_FOUND, also for another partner's;
+    FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
     """
     BatchListAgreements: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchListAgreementsRequest, _partners_pb2.BatchListAgreementsResponse]  # type: ignore[assignment]
     """The agreements of partners, newest first; at most 1,000 partner ids."""
     OrderPrepaidBlock: _aio.UnaryUnaryMultiCallable[_partners_pb2.OrderPrepaidBlockRequest, _partners_pb2.OrderPrepaidBlockResponse]  # type: ignore[assignment]
     """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-    value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE.
+    value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+    partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
     """
     ConfirmPrepaidBlock: _aio.UnaryUnaryMultiCallable[_partners_pb2.ConfirmPrepaidBlockRequest, _partners_pb2.ConfirmPrepaidBlockResponse]  # type: ignore[assignment]
-    """Says that a block has been paid: its points are allotted to the partner in the ledger.
-    NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
+    """Says that a block has been paid: its points are allotted to the partner in the ledger, once however often it
+    is said. NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
     """
     BatchListPrepaidBlocks: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchListPrepaidBlocksRequest, _partners_pb2.BatchListPrepaidBlocksResponse]  # type: ignore[assignment]
     """The prepaid blocks of partners, newest first; at most 1,000 partner ids."""
     CreateEarnRule: _aio.UnaryUnaryMultiCallable[_partners_pb2.CreateEarnRuleRequest, _partners_pb2.CreateEarnRuleResponse]  # type: ignore[assignment]
     """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
     Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-    has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
+    has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+    INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
+    SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
     """
     CreateCampaign: _aio.UnaryUnaryMultiCallable[_partners_pb2.CreateCampaignRequest, _partners_pb2.CreateCampaignResponse]  # type: ignore[assignment]
-    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member."""
+    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
+    in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+    At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
+    """
     BatchListEarnRules: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchListEarnRulesRequest, _partners_pb2.BatchListEarnRulesResponse]  # type: ignore[assignment]
     """The earn rules and campaigns of partners, newest first; at most 1,000 partner ids."""
     BatchGetEarnRules: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchGetEarnRulesRequest, _partners_pb2.BatchGetEarnRulesResponse]  # type: ignore[assignment]
@@ -176,8 +201,9 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     BatchEvaluateEarns: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchEvaluateEarnsRequest, _partners_pb2.BatchEvaluateEarnsResponse]  # type: ignore[assignment]
     """Decides what claims earn, by the rules in force when the acts happened, and reserves the points from campaign
     budgets. Idempotent by claim id: the first decision stands. At most 500 claims. A claim that earns nothing is
-    answered with a reason: PARTNER_NOT_FOUND, PARTNER_SUSPENDED, PARTNER_CLOSED, NO_EARN_RULE,
-    NO_AGREEMENT_IN_FORCE.
+    answered with a reason: PARTNER_NOT_FOUND (also while it has only applied), PARTNER_SUSPENDED, PARTNER_CLOSED,
+    NO_EARN_RULE, NO_AGREEMENT_IN_FORCE. Whether the partner may issue is judged now, everything else as of the act.
+    ABORTED / TOO_MANY_CONFLICTS if others took from the same budgets again and again: nothing is decided, call again.
     """
     BatchReleaseEarns: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchReleaseEarnsRequest, _partners_pb2.BatchReleaseEarnsResponse]  # type: ignore[assignment]
     """Gives back to the campaigns what was reserved for claims whose points were not issued after all, or were cancelled.
@@ -190,8 +216,9 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself,
-    else PERMISSION_DENIED / NOT_YOUR_PARTNER.
+    google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
+    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     @_abc_1.abstractmethod
@@ -238,8 +265,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.CreateApiClientResponse, _abc.Awaitable[_partners_pb2.CreateApiClientResponse]]:
         """Makes credentials for a partner's backend. The secret is in this answer alone (a replay of the request has it
-        empty), only its hash is stored. A partner has at most five clients: RESOURCE_EXHAUSTED / TOO_MANY_API_CLIENTS.
-        FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        empty), only its hash is stored. A partner has at most five clients that are not revoked: RESOURCE_EXHAUSTED /
+        TOO_MANY_API_CLIENTS. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
         """
 
     @_abc_1.abstractmethod
@@ -248,7 +275,9 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.RevokeApiClientRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.RevokeApiClientResponse, _abc.Awaitable[_partners_pb2.RevokeApiClientResponse]]:
-        """Ends a client at once; tokens made from it run out by themselves. NOT_FOUND / API_CLIENT_NOT_FOUND."""
+        """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
+        NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
+        """
 
     @_abc_1.abstractmethod
     def AuthenticateClient(
@@ -266,8 +295,9 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.OfferAgreementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.OfferAgreementResponse, _abc.Awaitable[_partners_pb2.OfferAgreementResponse]]:
-        """Offers a partner an agreement on what one of its points costs it.
-        FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
+        is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
         """
 
     @_abc_1.abstractmethod
@@ -276,8 +306,10 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.AcceptAgreementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.AcceptAgreementResponse, _abc.Awaitable[_partners_pb2.AcceptAgreementResponse]]:
-        """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6).
-        NOT_FOUND / AGREEMENT_NOT_FOUND.
+        """The partner's yes to an offer: from `valid_from` on, points it issues have that value (P6), until a later
+        agreement's `valid_from`; of two with the same, the one accepted last counts. An accepted agreement stays as it is.
+        NOT_FOUND / AGREEMENT_NOT_FOUND, also for another partner's;
+        FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
         """
 
     @_abc_1.abstractmethod
@@ -295,7 +327,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.OrderPrepaidBlockResponse, _abc.Awaitable[_partners_pb2.OrderPrepaidBlockResponse]]:
         """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-        value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE.
+        value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+        partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
         """
 
     @_abc_1.abstractmethod
@@ -304,8 +337,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.ConfirmPrepaidBlockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.ConfirmPrepaidBlockResponse, _abc.Awaitable[_partners_pb2.ConfirmPrepaidBlockResponse]]:
-        """Says that a block has been paid: its points are allotted to the partner in the ledger.
-        NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
+        """Says that a block has been paid: its points are allotted to the partner in the ledger, once however often it
+        is said. NOT_FOUND / PREPAID_BLOCK_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -324,7 +357,9 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_partners_pb2.CreateEarnRuleResponse, _abc.Awaitable[_partners_pb2.CreateEarnRuleResponse]]:
         """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
         Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-        has a rule of that kind with the same start. A start more than 400 days ago is INVALID_ARGUMENT / FIELD_INVALID.
+        has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+        INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
+        SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
         """
 
     @_abc_1.abstractmethod
@@ -333,7 +368,10 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.CreateCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.CreateCampaignResponse, _abc.Awaitable[_partners_pb2.CreateCampaignResponse]]:
-        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member."""
+        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
+        in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+        At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
+        """
 
     @_abc_1.abstractmethod
     def BatchListEarnRules(
@@ -359,8 +397,9 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_partners_pb2.BatchEvaluateEarnsResponse, _abc.Awaitable[_partners_pb2.BatchEvaluateEarnsResponse]]:
         """Decides what claims earn, by the rules in force when the acts happened, and reserves the points from campaign
         budgets. Idempotent by claim id: the first decision stands. At most 500 claims. A claim that earns nothing is
-        answered with a reason: PARTNER_NOT_FOUND, PARTNER_SUSPENDED, PARTNER_CLOSED, NO_EARN_RULE,
-        NO_AGREEMENT_IN_FORCE.
+        answered with a reason: PARTNER_NOT_FOUND (also while it has only applied), PARTNER_SUSPENDED, PARTNER_CLOSED,
+        NO_EARN_RULE, NO_AGREEMENT_IN_FORCE. Whether the partner may issue is judged now, everything else as of the act.
+        ABORTED / TOO_MANY_CONFLICTS if others took from the same budgets again and again: nothing is decided, call again.
         """
 
     @_abc_1.abstractmethod
