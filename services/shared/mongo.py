@@ -56,7 +56,7 @@ class Database:
             uri,
             tz_aware=True,
             appname=name,
-            serverSelectionTimeoutMS=3_000,
+            serverSelectionTimeoutMS=2_000,
             connectTimeoutMS=3_000,
             socketTimeoutMS=20_000,
             maxPoolSize=100,

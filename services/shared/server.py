@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -33,6 +34,17 @@ _PING_TIMEOUT_SECONDS = 2.0
 _PLATFORM = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 
+@dataclass(frozen=True)
+class _Closed:
+    """Why no calls are answered just now."""
+
+    reason: str
+    message: str
+
+
+_NO_DATABASE = _Closed("DATABASE_UNAVAILABLE", "The database cannot be reached; call again in a moment.")
+
+
 class Server:
     """One service's server. `run` returns after SIGTERM or SIGINT, when everything has been stopped in order."""
 
@@ -42,9 +54,9 @@ class Server:
         self._settings = settings
         self._name = descriptor.full_name
         self._telemetry = telemetry
-        self._ready = asyncio.Event()
+        self._closed: _Closed | None = _Closed("NOT_READY", "The service is starting; call again in a moment.")
         self._health = health.aio.HealthServicer()
-        guard = Guard(Verifier.from_file(settings.trust_file), self._ready.is_set)
+        guard = Guard(Verifier.from_file(settings.trust_file), lambda: self._closed)
         self._server = aio.server(
             interceptors=[*telemetry.server_interceptors(), guard],
             options=(
@@ -89,7 +101,6 @@ class Server:
 
     async def _live(self, prepare: Job, ping: Job, jobs: Sequence[Job]) -> None:
         await _insist(prepare)
-        self._ready.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(ping))
             for job in jobs:
@@ -107,6 +118,7 @@ class Server:
                     log.warning("database unreachable", error=str(error))
             if now != serving:
                 serving = now
+                self._closed = None if now else _NO_DATABASE
                 await self._set_health(serving=now)
                 log.info("serving" if now else "not serving")
             await asyncio.sleep(_HEALTH_PERIOD_SECONDS)
@@ -132,9 +144,9 @@ class Server:
 class Guard(aio.ServerInterceptor):
     """The door of every method: is there time, who calls, may they; and errors leave in one form."""
 
-    def __init__(self, verifier: Verifier, ready: Callable[[], bool]) -> None:
+    def __init__(self, verifier: Verifier, closed: "Callable[[], _Closed | None]") -> None:
         self._verifier = verifier
-        self._ready = ready
+        self._closed = closed
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
@@ -159,8 +171,8 @@ class Guard(aio.ServerInterceptor):
             set_deadline(left)
             caller = identity.caller_of(dict(context.invocation_metadata() or ()), self._verifier)
             identity.check_access(caller, kinds, services)
-            if not self._ready():
-                raise Unavailable("The service is starting; call again in a moment.", reason="NOT_READY")
+            if closed := self._closed():
+                raise Unavailable(closed.message, reason=closed.reason)
             identity.set_current_caller(caller)
 
         if handler.response_streaming:
@@ -204,7 +216,7 @@ def _expected(error: Exception, method: str) -> DomainError:
         raise error
     if isinstance(error, PyMongoError) and _passing(error):
         log.warning("database unreachable", method=method, error=str(error))
-        return Unavailable("The database cannot be reached; call again in a moment.", reason="DATABASE_UNAVAILABLE")
+        return Unavailable(_NO_DATABASE.message, reason=_NO_DATABASE.reason)
     log.error("unexpected error", method=method, exc_info=error)
     return Internal(
         "Something unexpected went wrong here; nothing that you can correct. Report it with the trace id.",

@@ -59,8 +59,8 @@ class ServiceProcess:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Starts it and waits until it says SERVING."""
+    def launch(self) -> None:
+        """Starts it, and does not wait."""
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"services.{self.name}"],
@@ -68,6 +68,11 @@ class ServiceProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
+
+    def start(self) -> None:
+        """Starts it and waits until it says SERVING."""
+        self.launch()
+        assert self._process is not None
         until = time.monotonic() + 20
         while not serving(self.target):
             if self._process.poll() is not None or time.monotonic() > until:
@@ -82,11 +87,19 @@ class ServiceProcess:
         assert scans(self._mongodb_uri, self._log) == []
         return status
 
-    def kill(self) -> None:
-        """Ends it at once."""
+    def wait(self) -> int:
+        """The exit status, once it has ended by itself."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        return self._process.wait(20)
+
+    def kill(self) -> None:
+        """Ends it at once, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def log_text(self) -> str:
+        return self._log.read_text()
 
     def client(self, stub: type[Stub], process: str = "gateway") -> Client[Stub]:
         """A client that proves to be that process."""
