@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
@@ -57,7 +57,7 @@ class Client(Generic[Stub]):
     def __init__(
         self,
         target: str,
-        stub: type[Stub],
+        stub: Callable[[aio.Channel], Stub],
         signer: Signer,
         *,
         timeout_seconds: float = 5.0,
@@ -78,7 +78,7 @@ class Client(Generic[Stub]):
             ),
             interceptors=list(interceptors),
         )
-        self.stub: Stub = stub(self._channel)  # type: ignore[call-arg]
+        self.stub: Stub = stub(self._channel)
         self._signer = signer
         self._timeout_seconds = timeout_seconds
 
