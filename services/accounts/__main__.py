@@ -1,0 +1,57 @@
+"""`python -m services.accounts`: settings -> store -> service -> serve."""
+
+import uvloop
+
+from alliance.accounts.v1 import accounts_pb2, accounts_pb2_grpc
+from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
+from services.accounts import events, store
+from services.accounts.boundary import Boundary
+from services.accounts.config import Settings
+from services.accounts.factors import FACTORS
+from services.accounts.rpc import AccountsRpc
+from services.accounts.service.acts import Acts
+from services.accounts.service.members import Members
+from services.accounts.store.acts import ActStore
+from services.accounts.store.factors import FactorStore
+from services.accounts.store.members import MemberStore
+from services.shared import clock, outbox, telemetry
+from services.shared.client import Client
+from services.shared.identity import Signer
+from services.shared.mongo import Database
+from services.shared.outbox import Outbox, Relay
+from services.shared.server import Server
+
+
+async def main() -> None:
+    settings = Settings()
+    tracing = telemetry.start("accounts", settings.log_level)
+    database = Database.of(settings)
+    rewards = Client(
+        settings.rewards_target,
+        RewardsServiceStub,
+        Signer.from_file("accounts", settings.identity_key_file),
+        timeout_seconds=settings.call_timeout_seconds,
+        interceptors=tracing.client_interceptors(),
+    )
+    events_out = Outbox(database)
+    relay = Relay(events_out, {events.CLAIMS: events.claims_to(rewards)})
+    member_store, factor_store = MemberStore(database), FactorStore(database)
+    members = Members(member_store, clock.now)
+    acts = Acts(ActStore(database), member_store, factor_store, events.announcer(events_out), clock.now)
+    rpc = AccountsRpc(members, acts, Boundary(database, relay))
+
+    async def prepare() -> None:
+        await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
+        await factor_store.seed(FACTORS)
+
+    server = Server(
+        settings,
+        accounts_pb2.DESCRIPTOR.services_by_name["AccountsService"],
+        lambda to: accounts_pb2_grpc.add_AccountsServiceServicer_to_server(rpc, to),
+        tracing,
+    )
+    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

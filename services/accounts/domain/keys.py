@@ -1,0 +1,42 @@
+"""When two reports are about the same act: they have the same key."""
+
+import hashlib
+import json
+import unicodedata
+from datetime import datetime
+
+from services.accounts.domain.acts import ActKind
+
+_MINUS = "\u2212"  # looks like a dash, is a symbol
+_IGNORED = frozenset({"Cf", "Pd", "Zs"})  # invisible characters, dashes, spaces
+
+
+def normal_reference(reference: str) -> str:
+    """A ticket's or receipt's number without what differs from one spelling to another: width, case, accents' encoding,
+    spaces, dashes of any length and characters that cannot be seen."""
+    text = reference
+    # Case folding may undo the composed form, and composing may give a character that folds; twice is enough
+    # (Unicode's toNFKC_Casefold, Standard section 3.13).
+    for _ in range(2):
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(character for character in text if not _ignored(character))
+
+
+def _ignored(character: str) -> bool:
+    return character == _MINUS or character.isspace() or unicodedata.category(character) in _IGNORED
+
+
+def claim_key(
+    kind: ActKind, member_id: str, quantity: int, occurred_at: datetime, *, reference: str = "", event_hash: str = ""
+) -> str:
+    """SHA-256, hex, of what makes an act unique: the hash of its drop-off event; else kind, member and reference; else
+    kind, member, second and quantity."""
+    canonical: list[str | int]
+    if event_hash:
+        canonical = ["drop-off", event_hash]
+    elif normal := normal_reference(reference):
+        canonical = ["reference", kind.value, member_id, normal]
+    else:
+        canonical = ["moment", kind.value, member_id, int(occurred_at.timestamp()), quantity]
+    # JSON: a list's parts cannot run into each other.
+    return hashlib.sha256(json.dumps(canonical, separators=(",", ":")).encode()).hexdigest()
