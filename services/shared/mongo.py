@@ -7,7 +7,8 @@ makes them.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorDatabase,
 )
 from pymongo import IndexModel, ReadPreference
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -38,6 +40,26 @@ _DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
 # fifty writers of one document would mostly undo each other.
 _CONFLICT_WAIT_SECONDS = (0.004, 0.128)
 _CONFLICTS_FOR_SECONDS = 15.0
+_DUPLICATE_KEY = 11_000
+
+
+class LostRace(Exception):
+    """Others changed meanwhile what a decision rests on. Raised within a transaction's body, it makes the body run again:
+    it has to read and decide anew.
+    """
+
+
+@contextmanager
+def racing() -> Iterator[None]:
+    """For writes whose unique keys were free when it was decided to write them: LostRace if one no longer is."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        raise LostRace from error
+    except BulkWriteError as error:
+        if all(failed["code"] == _DUPLICATE_KEY for failed in error.details["writeErrors"]):
+            raise LostRace from error
+        raise
 
 
 @dataclass
@@ -92,8 +114,8 @@ class Database:
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> tuple[T, list["Event"]]:
         """Runs `body` so that all of its writes happen or none. It may run more than once: when others changed the same
-        documents meanwhile, it starts over, after a moment of random length. Answers the body's result and the events
-        that it emitted. Aborted / TOO_MANY_CONFLICTS if others were faster again and again.
+        documents meanwhile, or the body raised LostRace, it starts over, after a moment of random length. Answers the
+        body's result and the events that it emitted. Aborted / TOO_MANY_CONFLICTS if others were faster again and again.
         """
         attempts = 0
         until = time.monotonic() + _CONFLICTS_FOR_SECONDS
@@ -111,12 +133,14 @@ class Database:
                 tx = Transaction(session)
                 return await body(tx), tx.events
 
-            return await session.with_transaction(
-                attempt,
-                read_concern=ReadConcern("snapshot"),
-                write_concern=_DURABLE,
-                read_preference=ReadPreference.PRIMARY,
-            )
+            while True:
+                with suppress(LostRace):
+                    return await session.with_transaction(
+                        attempt,
+                        read_concern=ReadConcern("snapshot"),
+                        write_concern=_DURABLE,
+                        read_preference=ReadPreference.PRIMARY,
+                    )
 
     def close(self) -> None:
         self._client.close()
