@@ -1,0 +1,289 @@
+"""What a field reads, declared beside its type: plain data on Strawberry's types and fields.
+
+Strawberry makes the schema; what stands here says how its fields are answered, so that one declaration serves
+every way of answering.
+
+    wallets = source(REWARDS, "BatchGetWallets", keys="member_ids", rows="wallets", by="member_id")
+
+    @federated(accounts_pb2.Member, "A consumer.", rule=MEMBER, key="id", source=members)
+    class Member:
+        id: strawberry.ID = value("TypeID with prefix member.")
+        wallet: Wallet | None = join(wallets, "The points.", on="id")
+        acts: Connection[Act] | None = connection(acts_by_member, "What it did.", on="id")
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import strawberry
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from strawberry.annotation import StrawberryAnnotation
+from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.field import StrawberryField
+
+from gateway.engine.source import Key, Source
+
+T = TypeVar("T", bound=type)
+
+DEFAULT_PAGE = 20
+_DECLARATION = "alliance"
+
+
+class Rule(Protocol):
+    """Who may read: of a type, checked on each row that is shown; of a field, on the row that has the field."""
+
+    # The fields of a row by which the rule decides; those of a source's key are known before anything is loaded.
+    fields: frozenset[str]
+    # Whether it lets everybody through who got here.
+    open: bool
+
+    def enter(self, request: Any) -> None:
+        """Raises if a viewer of this kind may see no row at all; needs no row."""
+
+    def check(self, request: Any, row: Any) -> Any:
+        """None if the viewer may see the row, or an awaitable of that; raises if not."""
+
+    def shows(self, request: Any, row: Any) -> bool:
+        """Whether the viewer may see the row, decided at once; for rules that need no question to a service."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """Reads a field of the row: a value, a message or a list of either."""
+
+    # Empty: the field of the same name.
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Join:
+    """Loads the row of another source whose key is in this row."""
+
+    source: Source
+    # The row's field that has the key.
+    on: str
+    # Only for keys that begin with this; an id that may be of two kinds is joined by two fields.
+    prefix: str = ""
+    # Fixed arguments, worked out from the request, for example for whom it asks.
+    arguments: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Loads a page of a list: of the row whose key is in this row, or, at the root, of all."""
+
+    source: Source
+    on: str = ""
+    # Further arguments of the field that go into the request, by the request's names.
+    filters: tuple[str, ...] = ()
+    arguments: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Loads the row that the field's arguments name."""
+
+    source: Source
+    # From the request and the arguments to the key.
+    key: Callable[[Any, Mapping[str, Any]], Key]
+    # Where to go on from the row that was found.
+    then: Join | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """Has its row from the request itself, without loading."""
+
+    row: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Calls an RPC for the viewer, with a request made from the input."""
+
+    service: ServiceDescriptor
+    method: str
+    input: type
+    payload: type
+    problems: tuple[type, ...]
+
+
+Read = Value | Join | Connection | Lookup | Given | Mutation
+
+
+@dataclass(frozen=True)
+class FieldDeclaration:
+    """All that is to know about a field beyond its type."""
+
+    read: Read
+    # None: whoever may see the row may see the field.
+    rule: Rule | None = None
+    # What a refused viewer gets: an error, or null without one.
+    silent: bool = False
+    # Rows of a list that the viewer may not see are left out.
+    filtered: bool = False
+    # Takes the place of the rule of the type that the field leads to.
+    entry: Rule | None = None
+    # How long the list is taken to be when a document's cost is worked out.
+    size: int = 10
+
+
+@dataclass(frozen=True)
+class TypeDeclaration:
+    """All that is to know about an object type beyond its fields."""
+
+    # The message whose rows these are; None for what the gateway makes itself.
+    message: type[Message] | None
+    rule: Rule
+    # Federation's key, as a selection set (`id`, `member { id }`), and where its rows come from.
+    key: str = ""
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
+class InputDeclaration:
+    """The message that an input becomes."""
+
+    message: type[Message]
+
+
+def declaration_of(definition: Any) -> Any:
+    """The declaration of a Strawberry type or field; None if it has none."""
+    if isinstance(definition, StrawberryField):
+        return definition.metadata.get(_DECLARATION)
+    return getattr(definition, "__declaration__", None)
+
+
+def federated(
+    message: type[Message] | None,
+    description: str,
+    *,
+    rule: Rule,
+    key: str = "",
+    source: Source | None = None,
+    name: str | None = None,
+) -> Callable[[T], T]:
+    """An object type whose rows are messages; with a key, an entity of the federation."""
+
+    def decorate(cls: T) -> T:
+        cls.__declaration__ = TypeDeclaration(message, rule, key, source)  # type: ignore[attr-defined]
+        return strawberry.federation.type(cls, name=name, description=description, keys=[key] if key else ())
+
+    return decorate
+
+
+def shape(description: str, *, rule: Rule, name: str | None = None) -> Callable[[T], T]:
+    """An object type that is not a message: the gateway makes its rows."""
+    return federated(None, description, rule=rule, name=name)
+
+
+def request_input(message: type[Message], description: str) -> Callable[[T], T]:
+    """An input that becomes a message; its fields have the message's names."""
+
+    def decorate(cls: T) -> T:
+        cls.__declaration__ = InputDeclaration(message)  # type: ignore[attr-defined]
+        return strawberry.input(cls, description=description)
+
+    return decorate
+
+
+def enum_value(number: int, description: str) -> Any:
+    """A value of an enum whose members have the numbers of a proto enum."""
+    return strawberry.enum_value(number, description=description)
+
+
+def given(description: str, **options: Any) -> Any:
+    """A field of an input; `default=None` makes it optional."""
+    return strawberry.field(description=description, **options)
+
+
+def value(description: str, *, of: str = "", name: str | None = None, **options: Any) -> Any:
+    """The message's field of the same name, or the one that `of` names; options as in FieldDeclaration."""
+    return declared_field(description, Value(of), options, name=name)
+
+
+def join(
+    source: Source,
+    description: str,
+    *,
+    on: str,
+    prefix: str = "",
+    arguments: Mapping[str, Callable[[Any], Any]] | None = None,
+    **options: Any,
+) -> Any:
+    """The row of another source whose key is this row's field `on`."""
+    return declared_field(description, Join(source, on, prefix, arguments or {}), options)
+
+
+def connection(
+    source: Source,
+    description: str,
+    *,
+    on: str = "",
+    filters: Sequence[StrawberryArgument] = (),
+    arguments: Mapping[str, Callable[[Any], Any]] | None = None,
+    **options: Any,
+) -> Any:
+    """A Relay connection over a paged source."""
+    read = Connection(source, on, tuple(argument.python_name for argument in filters), arguments or {})
+    paging = [
+        argument("first", int, "How many at most, 1 to 100.", default=DEFAULT_PAGE),
+        argument("after", str | None, "The cursor behind which to go on; without one, from the start."),
+    ]
+    return declared_field(description, read, options, arguments=[*paging, *filters])
+
+
+def lookup(
+    source: Source,
+    description: str,
+    *,
+    key: Callable[[Any, Mapping[str, Any]], Key],
+    arguments: Sequence[StrawberryArgument] = (),
+    then: Join | None = None,
+    **options: Any,
+) -> Any:
+    """One row, named by the field's arguments."""
+    return declared_field(description, Lookup(source, key, then), options, arguments=arguments)
+
+
+def lookup_by_id(source: Source, description: str, **options: Any) -> Any:
+    """One row, by the argument `id`."""
+    arguments = [argument("id", strawberry.ID, "Its id.")]
+    return lookup(source, description, key=lambda _, given: given["id"], arguments=arguments, **options)
+
+
+def whole(source: Source, description: str, **options: Any) -> Any:
+    """All that a source without keys has."""
+    return lookup(source, description, key=lambda _, __: None, **options)
+
+
+def present(description: str, row: Callable[[Any], Any], **options: Any) -> Any:
+    """A row that the request itself has."""
+    return declared_field(description, Given(row), options)
+
+
+def argument(name: str, type: Any, description: str, **options: Any) -> StrawberryArgument:
+    """An argument of a field."""
+    return StrawberryArgument(name, None, StrawberryAnnotation(type), description=description, **options)
+
+
+def declared_field(
+    description: str,
+    read: Read,
+    options: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    type: Any = None,
+    arguments: Sequence[StrawberryArgument] = (),
+) -> Any:
+    """A field with its declaration; `type` where the class body does not annotate it."""
+    made = StrawberryField(
+        description=description,
+        graphql_name=name,
+        type_annotation=StrawberryAnnotation(type) if type is not None else None,
+        metadata={_DECLARATION: FieldDeclaration(read, **options)},
+    )
+    made.arguments = list(arguments)
+    return made

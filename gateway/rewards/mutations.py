@@ -1,0 +1,141 @@
+"""What members, brands and operators change in rewards."""
+
+import strawberry
+
+from alliance.rewards.v1 import rewards_pb2 as pb
+from gateway.access import INHERITED
+from gateway.engine.declare import federated, given, request_input, value
+from gateway.mutations import MISSING, POINTS, REFUSED, REQUEST_ID, mutation
+from gateway.rewards.sources import REWARDS
+from gateway.rewards.types import Earning, Redemption, Reward, Settlement
+from gateway.scalars import Long, Points
+
+
+@request_input(pb.CancelEarningRequest, "Which points to take back.")
+class CancelEarningInput:
+    request_id: str = given(REQUEST_ID)
+    claim_id: strawberry.ID = given("The claim that they were for.")
+
+
+@federated(pb.CancelEarningResponse, "The points are taken back.", rule=INHERITED)
+class CancelEarningPayload:
+    earning: Earning | None = value("The earning, as it is now.")
+    returned_points: Points = value("Points that went back to the partner's block.")
+    shortfall_points: Points = value("Points that were spent already; the member's next points repay them first.")
+
+
+@request_input(pb.CreateRewardRequest, "Something to be had for points.")
+class CreateRewardInput:
+    request_id: str = given(REQUEST_ID)
+    title: str = given("2 to 80 characters.")
+    description: str = given("Up to 500 characters.", default="")
+    points: Points = given("What it costs, 1 to 1,000,000,000.")
+    stock: Long = given("How many there are, 0 to 1,000,000,000.")
+
+
+@federated(pb.CreateRewardResponse, "The reward is in the catalogue.", rule=INHERITED)
+class CreateRewardPayload:
+    reward: Reward | None = value("The reward.")
+
+
+@request_input(pb.RedeemRequest, "Which reward to redeem.")
+class RedeemInput:
+    request_id: str = given(REQUEST_ID)
+    reward_id: strawberry.ID = given("The reward.")
+
+
+@federated(pb.RedeemResponse, "The reward is reserved, its points are held.", rule=INHERITED)
+class RedeemPayload:
+    redemption: Redemption | None = value("The redemption, with the voucher code.")
+
+
+@request_input(pb.CaptureRedemptionRequest, "A voucher at the till.")
+class CaptureRedemptionInput:
+    request_id: str = given(REQUEST_ID)
+    voucher_code: str = given("The code that the member shows.")
+    points: Points = given("How many of the held points to take; 0 takes all.", default=0)
+
+
+@federated(pb.CaptureRedemptionResponse, "The voucher is taken in, its points are spent.", rule=INHERITED)
+class CaptureRedemptionPayload:
+    redemption: Redemption | None = value("The redemption, as it is now.")
+
+
+@request_input(pb.VoidRedemptionRequest, "Which redemption to give up.")
+class VoidRedemptionInput:
+    request_id: str = given(REQUEST_ID)
+    redemption_id: strawberry.ID = given("The redemption.")
+
+
+@federated(pb.VoidRedemptionResponse, "The redemption is given up, its points are free again.", rule=INHERITED)
+class VoidRedemptionPayload:
+    redemption: Redemption | None = value("The redemption, as it is now.")
+
+
+@request_input(pb.RunSettlementRequest, "A wish to settle up to now.")
+class RunSettlementInput:
+    request_id: str = given(REQUEST_ID)
+
+
+@federated(pb.RunSettlementResponse, "The period up to now is settled.", rule=INHERITED)
+class RunSettlementPayload:
+    settlement: Settlement | None = value("The settlement.")
+
+
+@strawberry.type
+class RewardsMutation:
+    """Mutations of rewards."""
+
+    cancel_earning = mutation(
+        REWARDS,
+        "CancelEarning",
+        CancelEarningInput,
+        CancelEarningPayload,
+        MISSING,
+        REFUSED,
+        description="Takes back the points of a claim, for example because a purchase was returned. "
+        "For operators and partners.",
+    )
+    create_reward = mutation(
+        REWARDS,
+        "CreateReward",
+        CreateRewardInput,
+        CreateRewardPayload,
+        REFUSED,
+        description="Offers a reward for points. For partners.",
+    )
+    redeem = mutation(
+        REWARDS,
+        "Redeem",
+        RedeemInput,
+        RedeemPayload,
+        MISSING,
+        REFUSED,
+        POINTS,
+        description="Reserves a reward: holds its points and gives a voucher for the partner's till. For members.",
+    )
+    capture_redemption = mutation(
+        REWARDS,
+        "CaptureRedemption",
+        CaptureRedemptionInput,
+        CaptureRedemptionPayload,
+        MISSING,
+        REFUSED,
+        description="Takes a voucher in at the till: the held points, or a part of them, are spent. For partners.",
+    )
+    void_redemption = mutation(
+        REWARDS,
+        "VoidRedemption",
+        VoidRedemptionInput,
+        VoidRedemptionPayload,
+        MISSING,
+        REFUSED,
+        description="Gives a redemption up: the held points are free again. For its member and its partner.",
+    )
+    run_settlement = mutation(
+        REWARDS,
+        "RunSettlement",
+        RunSettlementInput,
+        RunSettlementPayload,
+        description="Closes the period up to now and nets what the partners owe each other. For operators.",
+    )

@@ -1,0 +1,215 @@
+"""Points, rewards, redemptions and settlements: types and what their fields read."""
+
+from enum import IntEnum
+
+import strawberry
+
+from alliance.rewards.v1 import rewards_pb2 as pb
+from gateway.access import ALLIANCE, INHERITED, OPERATOR, PUBLIC, of_member, of_member_alone, of_partner
+from gateway.accounts.sources import claims, members
+from gateway.accounts.types import ActKind, Claim, Member
+from gateway.connections import Connection
+from gateway.engine.declare import connection, enum_value, federated, join, value
+from gateway.partners.sources import campaigns, partners, rules
+from gateway.partners.types import Campaign, EarnRule, Money, Partner
+from gateway.rewards import sources
+from gateway.scalars import DateTime, Long, Points
+
+
+@strawberry.enum(description="What came of a claim's points.")
+class EarningStatus(IntEnum):
+    ISSUED = enum_value(pb.EARNING_STATUS_ISSUED, "The member has them.")
+    REFUSED = enum_value(pb.EARNING_STATUS_REFUSED, "No points; the reason says why.")
+    CANCELLED = enum_value(pb.EARNING_STATUS_CANCELLED, "Issued and taken back.")
+
+
+@strawberry.enum(description="What moved a wallet.")
+class EntryKind(IntEnum):
+    EARN = enum_value(pb.ENTRY_KIND_EARN, "Points for a claim.")
+    SPEND = enum_value(pb.ENTRY_KIND_SPEND, "Points given for a reward.")
+    EXPIRE = enum_value(pb.ENTRY_KIND_EXPIRE, "Points whose time was over.")
+    CANCEL = enum_value(pb.ENTRY_KIND_CANCEL, "Points of a claim, taken back.")
+    REPAY = enum_value(pb.ENTRY_KIND_REPAY, "Points that went to what the member had to repay.")
+
+
+@strawberry.enum(description="Where a redemption is.")
+class RedemptionStatus(IntEnum):
+    HELD = enum_value(pb.REDEMPTION_STATUS_HELD, "The points are held, the voucher is good.")
+    CAPTURED = enum_value(pb.REDEMPTION_STATUS_CAPTURED, "The voucher was taken in, the points are spent.")
+    VOIDED = enum_value(pb.REDEMPTION_STATUS_VOIDED, "Given up; the points are free again.")
+    EXPIRED = enum_value(pb.REDEMPTION_STATUS_EXPIRED, "Nobody came; the points are free again.")
+
+
+@federated(pb.Lot, "Points of one issuer with one value and one expiry.", rule=INHERITED)
+class Lot:
+    issuer: Partner | None = join(
+        partners, "The partner that issued them, and pays when they are spent elsewhere.", on="issuer_partner_id"
+    )
+    points: Points = value("In a wallet what is left, holds included; in an earning what was issued.")
+    unit_value: Money | None = value("The value of one point, fixed at issue.")
+    expires_at: DateTime | None = value("Until when they are good.")
+    rule: EarnRule | None = join(rules, "In an earning: the rule that gave them.", on="rule_id", prefix="rule_")
+    campaign: Campaign | None = join(
+        campaigns, "In an earning: the campaign that gave them.", on="rule_id", prefix="campaign_"
+    )
+
+
+@federated(pb.Earning, "Points for a claim.", rule=of_member("member_id", "partner_id"))
+class Earning:
+    claim: Claim | None = join(claims, "What they are for.", on="claim_id")
+    member: Member | None = join(members, "Who earned them.", on="member_id")
+    partner: Partner | None = join(partners, "Whose rules gave them.", on="partner_id")
+    status: EarningStatus | None = value("What came of them.")
+    points: Points = value("Points issued, over all lots.")
+    reason: str | None = value("Why there are none, for programs: PARTNER_SUSPENDED, NO_EARN_RULE and others.")
+    lots: list[Lot] = value("What was issued, by rule.", size=3)
+    decided_at: DateTime | None = value("When it was decided.")
+    kind: ActKind | None = value("The kind of act that they are for.")
+
+
+@federated(pb.Wallet, "A member's points.", rule=of_member(), key="member { id }", source=sources.wallets)
+class Wallet:
+    member: Member | None = join(members, "Whose it is.", on="member_id")
+    balance: Points = value("All points, held ones included.")
+    held: Points = value("Points held for open redemptions.")
+    available: Points = value("What can be spent: balance less held.")
+    shortfall: Points = value("What the member still has to repay out of future points.")
+    next_expiry_at: DateTime | None = value("When points expire next; null if none do.")
+    points_expiring_next: Points = value("How many expire then.")
+    lots: list[Lot] = value("What it is made of, earliest expiry first.")
+
+
+@federated(pb.Entry, "One movement of a wallet. Immutable.", rule=of_member())
+class Entry:
+    id: strawberry.ID = value("The entry's id.")
+    member: Member | None = join(members, "Whose wallet moved.", on="member_id")
+    kind: EntryKind | None = value("What moved it.")
+    points: Points = value("Signed: what the balance changed by.")
+    at: DateTime | None = value("When.")
+    claim: Claim | None = join(claims, "The claim of an EARN, CANCEL or REPAY.", on="claim_id")
+    redemption: "Redemption | None" = join(sources.redemptions, "The redemption of a SPEND.", on="redemption_id")
+    lots: list[Lot] = value("What it was made of: the amount per issuer.", size=3)
+
+
+@federated(pb.Reward, "Something a partner gives for points.", rule=PUBLIC, key="id", source=sources.rewards)
+class Reward:
+    id: strawberry.ID = value("TypeID with prefix reward.")
+    partner: Partner | None = join(partners, "Who gives it.", on="partner_id")
+    title: str = value("What it is called.")
+    description: str = value("What it is.")
+    points: Points = value("What it costs.")
+    stock: Long = value("How many are left.")
+    created_at: DateTime | None = value("Since when it is offered.")
+
+
+@federated(
+    pb.Redemption,
+    "A reward on its way from a member's wallet to a partner's till.",
+    rule=of_member("member_id", "partner_id"),
+    key="id",
+    source=sources.redemptions,
+)
+class Redemption:
+    id: strawberry.ID = value("TypeID with prefix redemption.")
+    reward: Reward | None = join(sources.rewards, "What is redeemed.", on="reward_id")
+    member: Member | None = join(members, "Who redeems.", on="member_id")
+    partner: Partner | None = join(partners, "The partner that offers the reward.", on="partner_id")
+    status: RedemptionStatus | None = value("Where it is.")
+    points: Points = value("Points held, and after a capture points spent.")
+    voucher_code: str | None = value(
+        "The code for the partner's till; shown to the member, null for anyone else.",
+        rule=of_member_alone(),
+        silent=True,
+    )
+    created_at: DateTime | None = value("When the member asked for it.")
+    expires_at: DateTime | None = value("When an open hold ends by itself.")
+    resolved_at: DateTime | None = value("When it was captured, voided or expired; null until then.")
+    lots: list[Lot] = value("After a capture: whose points were spent.", size=3)
+
+
+@federated(
+    pb.SettlementLine,
+    "One spend at a partner of points that another partner issued.",
+    rule=of_partner("debtor_partner_id", "creditor_partner_id"),
+)
+class SettlementLine:
+    id: strawberry.ID = value("The line's id.")
+    redemption: Redemption | None = join(sources.redemptions, "The spend.", on="redemption_id")
+    debtor: Partner | None = join(partners, "Who owes: the issuer of the points.", on="debtor_partner_id")
+    creditor: Partner | None = join(partners, "Who is owed: where they were spent.", on="creditor_partner_id")
+    points: Points = value("How many points.")
+    unit_value: Money | None = value("The value of one of them, fixed at issue.")
+    amount: Money | None = value("Points times unit value.")
+    spent_at: DateTime | None = value("When they were spent.")
+
+
+@federated(pb.NetPosition, "What a partner gets or pays in a settlement.", rule=of_partner())
+class NetPosition:
+    partner: Partner | None = join(partners, "The partner.", on="partner_id")
+    receivable: Money | None = value("What others owe it, before netting.")
+    payable: Money | None = value("What it owes others, before netting.")
+    net: Money | None = value("Receivable less payable, exact; the positions of a settlement sum to zero.")
+    due: Money | None = value("Whole cents to be paid, positive if it gets them; they too sum to zero.")
+    carried: Money | None = value("What rounding left over, carried into the partner's next settlement.")
+
+
+@federated(pb.Settlement, "One netting between all partners.", rule=ALLIANCE, key="id", source=sources.settlements)
+class Settlement:
+    id: strawberry.ID = value("TypeID with prefix settlement.")
+    number: Long = value("Counts up from 1.")
+    from_: DateTime | None = value("Spends after this moment ...", of="from", name="from")
+    until: DateTime | None = value("... up to and with this one.")
+    positions: list[NetPosition] = value("By partner id; to a partner only its own, to an operator all.", filtered=True)
+    line_count: Long = value("How many lines there are, over all partners.", of="lines")
+    lines: Connection[SettlementLine] | None = connection(
+        sources.lines_of_settlement,
+        "The lines behind it, in the order of the spends; to a partner those in which it owes or is owed.",
+        on="id",
+        arguments={"partner_id": lambda request: request.viewer.partner_id},
+    )
+    lines_hash: str = value("SHA-256, hex, over all lines in order: a rerun over the ledger gives the same.")
+
+
+@federated(
+    pb.PartnerPoints,
+    "A partner's points, by the ledger: issued = cancelled + spent + expired + outstanding.",
+    rule=of_partner(),
+)
+class PartnerPoints:
+    partner: Partner | None = join(partners, "The issuer.", on="partner_id")
+    allotted: Points = value("Bought ahead, in all.")
+    allotment_left: Points = value("What it may still issue.")
+    issued: Points = value("Issued to members, in all, cancelled ones included.")
+    cancelled: Points = value("Issued and taken back.")
+    spent: Points = value("Its points that members spent, anywhere.")
+    expired: Points = value("Its points whose time was over.")
+    outstanding: Points = value("Its points in members' wallets now.")
+    liability: Money | None = value("What the outstanding points are worth.")
+    accepted: Points = value("Points of any issuer that were spent at this partner.")
+
+
+@federated(pb.SummarizeEarningsResponse.KindTotal, "What claims of a kind earned.", rule=INHERITED)
+class EarningKindTotal:
+    kind: ActKind | None = value("The kind of act.")
+    earnings: Long = value("How many claims earned points.")
+    points: Points = value("How many points.")
+
+
+@federated(pb.SummarizeEarningsResponse.RefusalTotal, "Claims that earned nothing for a reason.", rule=INHERITED)
+class EarningRefusalTotal:
+    reason: str = value("The reason, for programs.")
+    earnings: Long = value("How many claims.")
+
+
+@federated(pb.SummarizeEarningsResponse, "What claims earned, in numbers.", rule=OPERATOR)
+class EarningSummary:
+    kinds: list[EarningKindTotal] = value("By kind of act.")
+    refusals: list[EarningRefusalTotal] = value("Why claims earned nothing.")
+
+
+@federated(pb.VerifyLedgerResponse, "The check of the whole ledger.", rule=OPERATOR)
+class LedgerCheck:
+    clean: bool = value("Whether the books sum to zero and the chain of entries is unbroken.")
+    finding: str | None = value("The first thing that is wrong; null when clean.")
+    entries: Long = value("How many entries were checked.")
+    members: Long = value("How many members' wallets were checked.")
