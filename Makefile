@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format protos lock clean
+.PHONY: help demo up test check format protos schema ide lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ format: .venv/installed  ## format the code and sort its imports
 
 protos: .venv/installed  ## regenerate the code made from protos/
 	@$(RUN)/python -m deploy.protos
+
+schema: .venv/installed  ## write the gateway's schema to gateway/schema.graphql
+	@$(RUN)/python -m gateway.schema
+
+ide:  ## fetch GraphiQL, to be served locally at /graphql
+	@cd gateway/ide && npm ci --ignore-scripts --no-audit --no-fund
 
 lock: .venv/installed  ## resolve the dependencies anew into deploy/requirements.lock
 	@$(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
