@@ -99,10 +99,10 @@ class Outbox:
         return sorted([_event(row) async for row in rows], key=lambda event: event.id)
 
     async def pending(self, ids: Sequence[str]) -> bool:
-        """Whether any of the events has not been delivered yet."""
+        """Whether any of the events has not been delivered; one that was parked has not."""
         if not ids:
             return False
-        return await self._events.find_one({"_id": {"$in": list(ids)}, "due_at": {"$exists": True}}) is not None
+        return await self._events.find_one({"_id": {"$in": list(ids)}, "delivered_at": {"$exists": False}}) is not None
 
     async def delivered(self, ids: Sequence[str]) -> None:
         await self._events.update_many(
