@@ -75,6 +75,10 @@ class Caller:
         return cls(CallerKind(match[1]), match[2], match[3])
 
 
+class NotYourPartner(PermissionDenied):
+    """A partner named another partner where it can only act on itself."""
+
+
 MACHINE = Caller(CallerKind.MACHINE)
 _current: ContextVar[Caller] = ContextVar("caller")
 
@@ -87,6 +91,18 @@ def current_caller() -> Caller:
 def set_current_caller(caller: Caller) -> None:
     """For the server's interceptor, once per call."""
     _current.set(caller)
+
+
+def acting_partner(partner_id: str) -> str:
+    """The partner on which the current caller acts: a partner on itself, whether it says so or not; others on the one
+    that they name. NotYourPartner if a partner names another.
+    """
+    caller = current_caller()
+    if caller.kind is not CallerKind.PARTNER:
+        return partner_id
+    if partner_id not in ("", caller.partner_id):
+        raise NotYourPartner("A partner acts on itself alone; leave partner_id empty.", partner_id=partner_id)
+    return caller.partner_id
 
 
 class Signer:
