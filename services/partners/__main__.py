@@ -3,11 +3,22 @@
 import uvloop
 
 from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
-from services.partners import store
+from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
 from services.partners.config import Settings
+from services.partners.events import Events, deliveries
 from services.partners.rpc import PartnersRpc
-from services.partners.service import Partners
+from services.partners.service.agreements import Agreements
+from services.partners.service.clients import ApiClients
+from services.partners.service.earning import Earning
+from services.partners.service.partners import Partners
+from services.partners.store import INDEXES
+from services.partners.store.agreements import AgreementStore
+from services.partners.store.clients import ClientStore
+from services.partners.store.earning import EarningStore
+from services.partners.store.partners import PartnerStore
 from services.shared import clock, idempotency, outbox, telemetry
+from services.shared.client import Client
+from services.shared.identity import Signer
 from services.shared.mongo import Database
 from services.shared.server import Server
 
@@ -16,11 +27,33 @@ async def main() -> None:
     settings = Settings()
     tracing = telemetry.start("partners", settings.log_level)
     database = Database.of(settings)
-    partners = Partners(store.PartnerStore(database), clock.now)
-    rpc = PartnersRpc(partners, idempotency.Idempotency(database))
+    rewards = Client(
+        settings.rewards_target,
+        RewardsServiceStub,
+        Signer.from_file("partners", settings.identity_key_file),
+        timeout_seconds=settings.call_timeout_seconds,
+        interceptors=tracing.client_interceptors(),
+    )
+    relay = outbox.Relay(outbox.Outbox(database), deliveries(rewards))
+    events = Events(outbox.Outbox(database))
+    partners, agreements = PartnerStore(database), AgreementStore(database)
+    operator_secret = settings.operator_client_secret
+    rpc = PartnersRpc(
+        Partners(partners, clock.now),
+        ApiClients(
+            ClientStore(database),
+            partners,
+            settings.operator_client_id,
+            operator_secret.get_secret_value() if operator_secret else None,
+            clock.now,
+        ),
+        Agreements(agreements, partners, events, settings.currency, clock.now),
+        Earning(EarningStore(database), partners, agreements, database, clock.now),
+        idempotency.Idempotency(database, relay),
+    )
 
     async def prepare() -> None:
-        await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
+        await database.create_indexes({**INDEXES, **outbox.INDEXES})
 
     server = Server(
         settings,
@@ -28,7 +61,8 @@ async def main() -> None:
         lambda to: partners_pb2_grpc.add_PartnersServiceServicer_to_server(rpc, to),
         tracing,
     )
-    await server.run(prepare=prepare, ping=database.ping)
+    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
+    await rewards.close()
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ class PartnersServiceStub:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
-    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
-    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field
+    is INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     def __init__(self, channel):
@@ -146,8 +146,8 @@ class PartnersServiceServicer:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
-    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
-    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field
+    is INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     def ApplyPartner(self, request, context):
@@ -207,8 +207,8 @@ class PartnersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OfferAgreement(self, request, context):
-        """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
-        is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless
+        it is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
         At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -233,8 +233,8 @@ class PartnersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OrderPrepaidBlock(self, request, context):
-        """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-        value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+        """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the
+        unit value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
         partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -258,8 +258,8 @@ class PartnersServiceServicer:
 
     def CreateEarnRule(self, request, context):
         """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
-        Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-        has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+        Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the
+        partner has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
         INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
         SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
         """
@@ -268,8 +268,8 @@ class PartnersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateCampaign(self, request, context):
-        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
-        in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns
+        are in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
         At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -422,8 +422,8 @@ class PartnersService:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
-    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
-    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field
+    is INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     @staticmethod

@@ -33,8 +33,8 @@ class PartnersServiceStub:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
-    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
-    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field
+    is INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     @_typing.overload
@@ -68,8 +68,8 @@ class PartnersServiceStub:
     unknown client, a wrong secret, a revoked client and a partner that is not APPROVED or SUSPENDED, all alike.
     """
     OfferAgreement: _grpc.UnaryUnaryMultiCallable[_partners_pb2.OfferAgreementRequest, _partners_pb2.OfferAgreementResponse]
-    """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
-    is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless
+    it is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
     At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
     """
     AcceptAgreement: _grpc.UnaryUnaryMultiCallable[_partners_pb2.AcceptAgreementRequest, _partners_pb2.AcceptAgreementResponse]
@@ -81,8 +81,8 @@ class PartnersServiceStub:
     BatchListAgreements: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchListAgreementsRequest, _partners_pb2.BatchListAgreementsResponse]
     """The agreements of partners, newest first; at most 1,000 partner ids."""
     OrderPrepaidBlock: _grpc.UnaryUnaryMultiCallable[_partners_pb2.OrderPrepaidBlockRequest, _partners_pb2.OrderPrepaidBlockResponse]
-    """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-    value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+    """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the
+    unit value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
     partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
     """
     ConfirmPrepaidBlock: _grpc.UnaryUnaryMultiCallable[_partners_pb2.ConfirmPrepaidBlockRequest, _partners_pb2.ConfirmPrepaidBlockResponse]
@@ -93,14 +93,14 @@ class PartnersServiceStub:
     """The prepaid blocks of partners, newest first; at most 1,000 partner ids."""
     CreateEarnRule: _grpc.UnaryUnaryMultiCallable[_partners_pb2.CreateEarnRuleRequest, _partners_pb2.CreateEarnRuleResponse]
     """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
-    Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-    has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+    Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the
+    partner has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
     INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
     SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
     """
     CreateCampaign: _grpc.UnaryUnaryMultiCallable[_partners_pb2.CreateCampaignRequest, _partners_pb2.CreateCampaignResponse]
-    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
-    in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns
+    are in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
     At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
     """
     BatchListEarnRules: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchListEarnRulesRequest, _partners_pb2.BatchListEarnRulesResponse]
@@ -127,8 +127,8 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
-    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
-    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field
+    is INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -159,8 +159,8 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     unknown client, a wrong secret, a revoked client and a partner that is not APPROVED or SUSPENDED, all alike.
     """
     OfferAgreement: _aio.UnaryUnaryMultiCallable[_partners_pb2.OfferAgreementRequest, _partners_pb2.OfferAgreementResponse]  # type: ignore[assignment]
-    """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
-    is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+    """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless
+    it is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
     At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
     """
     AcceptAgreement: _aio.UnaryUnaryMultiCallable[_partners_pb2.AcceptAgreementRequest, _partners_pb2.AcceptAgreementResponse]  # type: ignore[assignment]
@@ -172,8 +172,8 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     BatchListAgreements: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchListAgreementsRequest, _partners_pb2.BatchListAgreementsResponse]  # type: ignore[assignment]
     """The agreements of partners, newest first; at most 1,000 partner ids."""
     OrderPrepaidBlock: _aio.UnaryUnaryMultiCallable[_partners_pb2.OrderPrepaidBlockRequest, _partners_pb2.OrderPrepaidBlockResponse]  # type: ignore[assignment]
-    """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-    value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+    """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the
+    unit value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
     partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
     """
     ConfirmPrepaidBlock: _aio.UnaryUnaryMultiCallable[_partners_pb2.ConfirmPrepaidBlockRequest, _partners_pb2.ConfirmPrepaidBlockResponse]  # type: ignore[assignment]
@@ -184,14 +184,14 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     """The prepaid blocks of partners, newest first; at most 1,000 partner ids."""
     CreateEarnRule: _aio.UnaryUnaryMultiCallable[_partners_pb2.CreateEarnRuleRequest, _partners_pb2.CreateEarnRuleResponse]  # type: ignore[assignment]
     """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
-    Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-    has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+    Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the
+    partner has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
     INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
     SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
     """
     CreateCampaign: _aio.UnaryUnaryMultiCallable[_partners_pb2.CreateCampaignRequest, _partners_pb2.CreateCampaignResponse]  # type: ignore[assignment]
-    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
-    in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+    """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns
+    are in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
     At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
     """
     BatchListEarnRules: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchListEarnRulesRequest, _partners_pb2.BatchListEarnRulesResponse]  # type: ignore[assignment]
@@ -217,8 +217,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. An operator acts on any partner; a partner only on itself: to name
-    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field is
-    INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
+    another is PERMISSION_DENIED / NOT_YOUR_PARTNER, and what belongs to another is not found. What is wrong with a field
+    is INVALID_ARGUMENT / FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE.
     """
 
     @_abc_1.abstractmethod
@@ -295,8 +295,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.OfferAgreementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.OfferAgreementResponse, _abc.Awaitable[_partners_pb2.OfferAgreementResponse]]:
-        """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless it
-        is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
+        """Offers a partner an agreement on what one of its points costs it. INVALID_ARGUMENT / CURRENCY_NOT_ACCEPTED unless
+        it is in the alliance's currency. NOT_FOUND / PARTNER_NOT_FOUND; FAILED_PRECONDITION / PARTNER_NOT_APPROVED.
         At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_AGREEMENTS.
         """
 
@@ -326,8 +326,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.OrderPrepaidBlockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.OrderPrepaidBlockResponse, _abc.Awaitable[_partners_pb2.OrderPrepaidBlockResponse]]:
-        """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the unit
-        value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
+        """Orders a block of points that the calling partner may issue once it is paid (P3). Its price is points times the
+        unit value of the agreement in force. FAILED_PRECONDITION / NO_AGREEMENT_IN_FORCE, or PARTNER_NOT_ACTIVE unless the
         partner is APPROVED or SUSPENDED. At most 100 unpaid at once: RESOURCE_EXHAUSTED / TOO_MANY_OPEN_BLOCKS.
         """
 
@@ -356,8 +356,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.CreateEarnRuleResponse, _abc.Awaitable[_partners_pb2.CreateEarnRuleResponse]]:
         """Sets by what rule the calling partner's members earn for a kind of act, for acts from `valid_from` on (P2).
-        Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the partner
-        has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
+        Rules are never changed: a later one takes over from its own start. ALREADY_EXISTS / RULE_STARTS_ALREADY if the
+        partner has a rule of that kind with the same start. A start more than 400 days ago, or more than ten years ahead, is
         INVALID_ARGUMENT / FIELD_INVALID. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or
         SUSPENDED. At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_EARN_RULES.
         """
@@ -368,8 +368,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.CreateCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.CreateCampaignResponse, _abc.Awaitable[_partners_pb2.CreateCampaignResponse]]:
-        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns are
-        in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
+        """Starts a campaign: extra points for a kind of act, within a budget and a cap per member. Where several campaigns
+        are in force, each adds its own. FAILED_PRECONDITION / PARTNER_NOT_ACTIVE unless the partner is APPROVED or SUSPENDED.
         At most 500 per partner: RESOURCE_EXHAUSTED / TOO_MANY_CAMPAIGNS.
         """
 

@@ -1,13 +1,13 @@
-"""What the partners service does, in terms of its domain."""
+"""The partners' life: application, approval, suspension, end."""
 
 import re
 from collections.abc import Sequence
 
-from services.partners.domain import Partner, PartnerStatus
-from services.partners.store import PartnerStore
+from services.partners.domain.partner import Partner, PartnerStatus
+from services.partners.store.partners import PartnerStore
 from services.shared import checks
 from services.shared.clock import Clock
-from services.shared.errors import NotFound, ResourceExhausted
+from services.shared.errors import ResourceExhausted
 from services.shared.ids import new_id
 from services.shared.mongo import Transaction
 from services.shared.pages import Page, PageQuery
@@ -15,10 +15,6 @@ from services.shared.pages import Page, PageQuery
 _OPEN_APPLICATIONS = 100
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _LOGO = re.compile(r"https://[!-~]{1,500}|")
-
-
-class PartnerNotFound(NotFound):
-    """No partner has that id."""
 
 
 class TooManyApplications(ResourceExhausted):
@@ -45,24 +41,22 @@ class Partners:
             applied_at=now,
             status_changed_at=now,
         )
+        # A guard against floods, not a promise to the caller: those who come at the same moment may all get in.
         if await self._store.applications(_OPEN_APPLICATIONS) >= _OPEN_APPLICATIONS:
             raise TooManyApplications("Too many applications are open just now; apply again tomorrow.")
-        await self._store.add_partner(tx, partner)
+        await self._store.add(tx, partner)
         return partner
 
     async def set_status(self, tx: Transaction, partner_id: str, status: PartnerStatus) -> Partner:
         """An operator approves, suspends, resumes or closes a partner."""
-        partner = await self._store.partner(partner_id, tx)
-        if partner is None:
-            raise PartnerNotFound("There is no partner with that id.", partner_id=partner_id)
-        moved = partner.moved_to(status, self._clock())
-        await self._store.replace_partner(tx, moved)
+        moved = (await self._store.get(tx, partner_id)).moved_to(status, self._clock())
+        await self._store.set_status(tx, moved)
         return moved
 
     async def get(self, ids: Sequence[str]) -> list[Partner]:
         """Those found."""
-        return await self._store.partners(ids)
+        return await self._store.several(ids)
 
     async def page(self, query: PageQuery) -> Page[Partner]:
         """All partners, by name."""
-        return await self._store.partner_page(query)
+        return await self._store.page(query)

@@ -1,4 +1,4 @@
-"""Partner brands and the rules they live by. Pure: no clock, no database."""
+"""Partner brands and their life in the alliance."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,6 +28,14 @@ class PartnerStatusConflict(FailedPrecondition):
     """A partner cannot go from the status it has to the one asked for."""
 
 
+class PartnerNotApproved(FailedPrecondition):
+    """Only an approved partner can do this."""
+
+
+class PartnerNotActive(FailedPrecondition):
+    """Only a partner that is approved or suspended can do this."""
+
+
 @dataclass(frozen=True)
 class Partner:
     """A brand of the alliance."""
@@ -41,6 +49,11 @@ class Partner:
     applied_at: datetime
     status_changed_at: datetime
 
+    @property
+    def active(self) -> bool:
+        """Whether it takes part: a suspended partner does, it only cannot issue."""
+        return self.status in (PartnerStatus.APPROVED, PartnerStatus.SUSPENDED)
+
     def moved_to(self, status: PartnerStatus, at: datetime) -> "Partner":
         """The partner with its new status; PartnerStatusConflict if it cannot get there from where it is."""
         if status not in _MOVES[self.status]:
@@ -49,6 +62,20 @@ class Partner:
                 f"{self.name} is {self.status}; from there it can become {allowed}.", status=self.status
             )
         return replace(self, status=status, status_changed_at=at)
+
+    def check_approved(self) -> None:
+        """PartnerNotApproved unless it is."""
+        if self.status is not PartnerStatus.APPROVED:
+            raise PartnerNotApproved(
+                f"{self.name} is {self.status}; an operator has to approve it first.", status=self.status
+            )
+
+    def check_active(self) -> None:
+        """PartnerNotActive unless it takes part."""
+        if not self.active:
+            raise PartnerNotActive(
+                f"{self.name} is {self.status}; only an approved or suspended partner can do this.", status=self.status
+            )
 
 
 def name_key(name: str) -> str:
