@@ -44,8 +44,8 @@ _DUPLICATE_KEY = 11_000
 
 
 class LostRace(Exception):
-    """Others changed meanwhile what a decision rests on. Raised within a transaction's body, it makes the body run again:
-    it has to read and decide anew.
+    """Others changed meanwhile what a decision rests on. Raised within a transaction's body, it makes the body run
+    again, to read and decide anew.
     """
 
 
@@ -115,7 +115,7 @@ class Database:
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> tuple[T, list["Event"]]:
         """Runs `body` so that all of its writes happen or none. It may run more than once: when others changed the same
         documents meanwhile, or the body raised LostRace, it starts over, after a moment of random length. Answers the
-        body's result and the events that it emitted. Aborted / TOO_MANY_CONFLICTS if others were faster again and again.
+        body's result and the events that it emitted. Aborted / TOO_MANY_CONFLICTS if others were faster on and on.
         """
         attempts = 0
         until = time.monotonic() + _CONFLICTS_FOR_SECONDS
