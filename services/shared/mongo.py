@@ -82,7 +82,7 @@ class Database:
             connectTimeoutMS=3_000,
             socketTimeoutMS=20_000,
             maxPoolSize=100,
-            event_listeners=[QueryShapes()] if show_queries else None,
+            event_listeners=[QueryShapes()] if show_queries else [],
         )
         self._database: AsyncIOMotorDatabase[Document] = self._client.get_database(
             name,
