@@ -22,7 +22,7 @@ class Events:
         self._outbox = outbox
 
     async def block_paid(self, tx: Transaction, block: PrepaidBlock) -> None:
-        """For the ledger: the block's points are the partner's to issue. A block is paid once, so the event has its id."""
+        """For the ledger: the block's points are the partner's to issue. The event has the block's id."""
         event = PrepaidBlockPaid(event_id=block.id, block_id=block.id, partner_id=block.partner_id, points=block.points)
         await self._outbox.emit(tx, _BLOCK_PAID, [(block.id, event)])
 
