@@ -15,11 +15,12 @@ def normal_reference(reference: str) -> str:
     """A ticket's or receipt's number without what differs from one spelling to another: width, case, accents' encoding,
     spaces, dashes of any length and characters that cannot be seen."""
     text = reference
-    # Case folding may undo the composed form, and composing may give a character that folds; twice is enough
-    # (Unicode's toNFKC_Casefold, Standard section 3.13).
+    # Case folding may undo the composed form, composing may give a character that folds, and what is left out may have
+    # stood between a letter and its accent; twice is enough (after Unicode's toNFKC_Casefold, Standard section 3.13).
     for _ in range(2):
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(character for character in text if not _ignored(character))
+        text = "".join(character for character in text if not _ignored(character))
+    return unicodedata.normalize("NFKC", text)
 
 
 def _ignored(character: str) -> bool:

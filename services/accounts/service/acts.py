@@ -90,7 +90,8 @@ class Acts:
         named = {report.member_id for report in checked if report.member_id}
         linked = {found.customer_number: found.member_id for found in await self._members.identities(numbers, tx)}
         existing = {member.id for member in await self._members.members(named, tx)}
-        customers = await self._members.customers(tx, partner_id, existing)
+        identities = await self._members.identities_of(existing, tx)
+        customers = {identity.member_id for identity in identities if identity.partner_id == partner_id}
 
         def whose(report: ReportedAct) -> tuple[str, Reason | None]:
             if report.customer_number:

@@ -11,9 +11,10 @@ from services.accounts.domain.members import Consent, Identity, LinkCode, Member
 from services.accounts.store.races import racing
 from services.shared.errors import AlreadyExists
 from services.shared.mongo import Database, Document, Indexes, Transaction
-from services.shared.pages import Page, PageQuery, find_page
+from services.shared.pages import Page, PageQuery, find_page, time_order
 
 INDEXES: Indexes = {
+    "members": [IndexModel([("order", 1)], unique=True)],
     # An identity's _id is "partner/number", a consent's "member/partner", a link code's "member/slot".
     "identities": [IndexModel([("member_id", 1), ("partner_id", 1)], unique=True)],
     "consents": [IndexModel([("member_id", 1)])],
@@ -35,7 +36,7 @@ class MemberStore:
         self._link_codes = database["link_codes"]
 
     async def add_member(self, tx: Transaction, member: Member) -> None:
-        row = asdict(member)
+        row = {**asdict(member), "order": time_order(member.enrolled_at, member.id)}
         await self._members.insert_one({"_id": row.pop("id"), **row}, session=tx.session)
 
     async def members(self, ids: Some[str], tx: Transaction | None = None) -> list[Member]:
@@ -44,8 +45,8 @@ class MemberStore:
         return [_member(row) async for row in rows]
 
     async def member_page(self, query: PageQuery) -> Page[Member]:
-        """Oldest first: ids sort by time."""
-        page = await find_page(self._members, {"_id": {"$gt": ""}}, query, descending=False, order="_id")
+        """Oldest first."""
+        page = await find_page(self._members, {}, query, descending=False)
         return Page([_member(row) for row in page.rows], page.orders, page.has_next)
 
     async def add_identity(self, tx: Transaction, identity: Identity) -> None:
@@ -65,15 +66,10 @@ class MemberStore:
         rows = self._identities.find({"_id": {"$in": wanted}}, session=_session(tx))
         return [_identity(row) async for row in rows]
 
-    async def identities_of(self, member_ids: Some[str]) -> list[Identity]:
+    async def identities_of(self, member_ids: Some[str], tx: Transaction | None = None) -> list[Identity]:
         """Of all these members, by member and partner."""
-        rows = self._identities.find({"member_id": {"$in": list(member_ids)}})
+        rows = self._identities.find({"member_id": {"$in": list(member_ids)}}, session=_session(tx))
         return sorted([_identity(row) async for row in rows], key=lambda found: (found.member_id, found.partner_id))
-
-    async def customers(self, tx: Transaction, partner_id: str, member_ids: Some[str]) -> set[str]:
-        """Which of the members have a number at this partner."""
-        wanted = {"member_id": {"$in": list(member_ids)}, "partner_id": partner_id}
-        return {row["member_id"] async for row in self._identities.find(wanted, session=tx.session)}
 
     async def set_consent(self, tx: Transaction, consent: Consent) -> None:
         row = {"_id": _consent_id(consent.member_id, consent.partner_id), **asdict(consent)}
