@@ -9,6 +9,25 @@ from pathlib import Path
 _START_SECONDS = 20
 
 
+def command(folder: Path, port: int) -> list[str]:
+    """How to start the server on a port of the loopback address; RuntimeError if it is not installed."""
+    program = Path(sys.executable).parent / "secantusd-py"
+    if not program.exists():
+        raise RuntimeError("the embedded database is not installed; run `make up`, or set MONGODB_URI")
+    return [
+        str(program),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--storage-path", str(folder), "--sync-on-commit", "--log-level", "WARNING"),
+    ]
+
+
+def uri(port: int) -> str:
+    """Where the server on that port is, for a client."""
+    # Retryable writes make this server slow after 10,000 of them; it is a single node on loopback, so that a
+    # write's fate is only in doubt when the server dies, and then the request id settles it.
+    return f"mongodb://127.0.0.1:{port}/?directConnection=true&retryWrites=false"
+
+
 class EmbeddedServer:
     """One running server; its data stay in `folder` and are found again by the next start."""
 
@@ -20,9 +39,7 @@ class EmbeddedServer:
 
     @property
     def uri(self) -> str:
-        # Retryable writes make this server slow after 10,000 of them; it is a single node on loopback, so that a
-        # write's fate is only in doubt when the server dies, and then the request id settles it.
-        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true&retryWrites=false"
+        return uri(self.port)
 
     @property
     def pid(self) -> int:
@@ -32,26 +49,21 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """Starts it and waits until it accepts connections; RuntimeError with the end of its log if it does not."""
-        command = Path(sys.executable).parent / "secantusd-py"
-        if not command.exists():
-            raise RuntimeError("the embedded database is not installed; run `make up`, or set MONGODB_URI")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [
-                    str(command),
-                    *("--host", "127.0.0.1", "--port", str(self.port)),
-                    *("--storage-path", str(self.folder), "--sync-on-commit", "--log-level", "WARNING"),
-                ],
+                command(self.folder, self.port),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us; we stop it last.
             )
         until = time.monotonic() + _START_SECONDS
-        while not _accepts(self.port):
+        while not accepts(self.port):
             if self._process.poll() is not None or time.monotonic() > until:
                 self.stop()
-                raise RuntimeError(f"the embedded database did not start; the end of {self.log}:\n{_tail(self.log)}")
+                raise RuntimeError(
+                    f"the embedded database did not start; the end of {self.log}:\n{tail_of(self.log, 10)}"
+                )
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -82,7 +94,8 @@ def free_port() -> int:
         return port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Whether somebody answers on that port of the loopback address."""
     try:
         socket.create_connection(("127.0.0.1", port), 0.2).close()
     except OSError:
@@ -90,5 +103,8 @@ def _accepts(port: int) -> bool:
     return True
 
 
-def _tail(path: Path) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-10:])
+def tail_of(path: Path, lines: int) -> str:
+    """The last lines of a text file; empty if there is no such file."""
+    if not path.exists():
+        return ""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
