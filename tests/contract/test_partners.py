@@ -1,5 +1,6 @@
-"""The partners service over gRPC: a real process on a real database."""
+"""The partners service over gRPC, a real process on a real database: a partner's life, and who may call."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,10 @@ import pytest
 
 from alliance.partners.v1 import partners_pb2 as pb
 from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
-from services.shared.client import Client
-from services.shared.errors import AlreadyExists, FailedPrecondition, InvalidArgument, PermissionDenied
+from services.shared.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from tests.support.errors import refused
+from tests.support.partners import PartnersClient, applied, moved
 from tests.support.service import ANYONE, OPERATOR, ServiceProcess, partner, request_id
-
-PartnersClient = Client[PartnersServiceStub]
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +25,6 @@ def process(mongodb_uri: str, keys: Path, workspace: Path) -> Iterator[ServicePr
 @pytest.fixture
 async def partners(process: ServiceProcess) -> PartnersClient:
     return process.client(PartnersServiceStub)
-
-
-async def applied(partners: PartnersClient, name: str) -> pb.Partner:
-    request = pb.ApplyPartnerRequest(request_id=request_id(), name=name, trade="grocer", country="NL")
-    return (await partners.call(partners.stub.ApplyPartner, request, caller=ANYONE)).partner
 
 
 async def test_a_partner_applies_once_whatever_is_repeated(partners: PartnersClient):
@@ -53,8 +47,7 @@ async def test_p1_status_moves_only_as_the_lifecycle_allows(partners: PartnersCl
     brand = await applied(partners, "Swift Courier")
 
     async def move(status: pb.PartnerStatus) -> pb.Partner:
-        request = pb.SetPartnerStatusRequest(request_id=request_id(), partner_id=brand.id, status=status)
-        return (await partners.call(partners.stub.SetPartnerStatus, request, caller=OPERATOR)).partner
+        return await moved(partners, brand.id, status)
 
     error = await refused(FailedPrecondition, move(pb.PARTNER_STATUS_SUSPENDED))
     assert error.reason == "PARTNER_STATUS_CONFLICT"
@@ -62,6 +55,67 @@ async def test_p1_status_moves_only_as_the_lifecycle_allows(partners: PartnersCl
     assert (await move(pb.PARTNER_STATUS_SUSPENDED)).status == pb.PARTNER_STATUS_SUSPENDED
     assert (await move(pb.PARTNER_STATUS_CLOSED)).status == pb.PARTNER_STATUS_CLOSED
     await refused(FailedPrecondition, move(pb.PARTNER_STATUS_APPROVED))
+
+
+async def test_a_repeated_move_is_answered_again_and_made_once(partners: PartnersClient):
+    brand = await applied(partners)
+    request = pb.SetPartnerStatusRequest(
+        request_id=request_id(), partner_id=brand.id, status=pb.PARTNER_STATUS_APPROVED
+    )
+    first = await partners.call(partners.stub.SetPartnerStatus, request, caller=OPERATOR)
+    await moved(partners, brand.id, pb.PARTNER_STATUS_SUSPENDED)
+    assert await partners.call(partners.stub.SetPartnerStatus, request, caller=OPERATOR) == first
+    found = await partners.call(partners.stub.BatchGetPartners, pb.BatchGetPartnersRequest(ids=[brand.id, "nobody"]))
+    assert [row.status for row in found.partners] == [pb.PARTNER_STATUS_SUSPENDED]
+
+
+async def test_of_two_moves_at_once_the_lifecycle_allows_what_it_allows_one_after_the_other(partners: PartnersClient):
+    brand = await applied(partners)
+    moves = [moved(partners, brand.id, pb.PARTNER_STATUS_APPROVED) for _ in range(5)]
+    answers = await asyncio.gather(*moves, return_exceptions=True)
+    assert sum(isinstance(answer, pb.Partner) for answer in answers) == 1
+    assert sum(isinstance(answer, FailedPrecondition) for answer in answers) == 4
+
+
+async def test_a_partner_that_is_not_there_has_no_status(partners: PartnersClient):
+    for partner_id in ("partner_x", "", '{"$ne": ""}'):
+        error = await refused(NotFound, moved(partners, partner_id, pb.PARTNER_STATUS_APPROVED))
+        assert error.reason == "PARTNER_NOT_FOUND"
+
+
+@pytest.mark.parametrize("status", [pb.PARTNER_STATUS_UNSPECIFIED, 99, -1])
+async def test_an_unknown_status_is_refused(partners: PartnersClient, status: pb.PartnerStatus):
+    error = await refused(InvalidArgument, moved(partners, (await applied(partners)).id, status))
+    assert error.metadata == {"field": "status"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "x"),
+        ("name", " " * 40),
+        ("name", "x" * 81),
+        ("name", "a\x00b"),
+        ("trade", ""),
+        ("country", "nl"),
+        ("country", "NLD"),
+        ("logo_url", "http://brand.example/logo.svg"),
+        ("logo_url", "javascript:alert(1)"),
+    ],
+)
+async def test_an_application_that_is_not_right_names_the_field(partners: PartnersClient, field: str, value: str):
+    request = pb.ApplyPartnerRequest(request_id=request_id(), name="Brand", trade="grocer", country="NL")
+    setattr(request, field, value)
+    error = await refused(InvalidArgument, partners.call(partners.stub.ApplyPartner, request, caller=ANYONE))
+    assert (error.reason, error.metadata["field"]) == ("FIELD_INVALID", field)
+
+
+async def test_more_than_a_thousand_ids_are_too_many(partners: PartnersClient):
+    request = pb.BatchGetPartnersRequest(ids=["partner_x"] * 1_001)
+    error = await refused(InvalidArgument, partners.call(partners.stub.BatchGetPartners, request))
+    assert error.reason == "BATCH_TOO_LARGE"
+    none = await partners.call(partners.stub.BatchGetPartners, pb.BatchGetPartnersRequest())
+    assert list(none.partners) == []
 
 
 async def test_who_may_not_call_is_told_so(partners: PartnersClient):

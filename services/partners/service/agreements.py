@@ -88,7 +88,7 @@ class Agreements:
         partner = await self._partners.get(tx, partner_id)
         partner.check_active()
         now = self._clock()
-        agreement = agreement_at(await self._store.agreements([partner.id], started_by=now, tx=tx), now)
+        agreement = agreement_at(await self._store.agreements([partner.id], tx), now)
         if agreement is None:
             raise NoAgreementInForce("You have accepted no agreement that is in force now; accept one first.")
         price = price_of(points, agreement.unit_value)

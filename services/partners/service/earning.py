@@ -160,16 +160,17 @@ class Earning:
         await self._database.transaction(body)
 
     async def _book(self, questions: Sequence[Question]) -> Book:
-        """One query for each kind of thing, whatever the number of questions."""
+        """One query for each kind of thing, whatever the number of questions.
+
+        All that a partner has is read, and what is in force is picked in memory: a partner has few of each, 500 at the
+        limit, and the acts of one batch happened at many times.
+        """
         partner_ids = {question.partner_id for question in questions}
-        kinds = {question.kind for question in questions}
-        since = min(question.occurred_at for question in questions)
-        until = max(question.occurred_at for question in questions)
         statuses, agreements, rules, campaigns = await asyncio.gather(
-            self._partners.statuses(list(partner_ids)),
-            self._agreements.agreements(list(partner_ids), started_by=until),
-            self._store.rules_for(partner_ids, kinds, until=until),
-            self._store.campaigns_for(partner_ids, kinds, since=since, until=until),
+            self._partners.statuses(partner_ids),
+            self._agreements.agreements(partner_ids),
+            self._store.rules_of(partner_ids),
+            self._store.campaigns_of(partner_ids),
         )
         members = await self._store.member_points(members_in_question(questions, campaigns))
         return Book(statuses, agreements, rules, campaigns, members)

@@ -1,8 +1,7 @@
 """Agreements and prepaid blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import asdict
-from datetime import datetime
 
 from pymongo import IndexModel
 
@@ -10,8 +9,8 @@ from services.partners.domain.agreement import Agreement, Money, PrepaidBlock
 from services.shared.mongo import Database, Document, Indexes, Transaction
 
 INDEXES: Indexes = {
-    "agreements": [IndexModel([("partner_id", 1), ("valid_from", 1)])],
-    "prepaid_blocks": [IndexModel([("partner_id", 1), ("ordered_at", 1)])],
+    "agreements": [IndexModel([("partner_id", 1)])],
+    "prepaid_blocks": [IndexModel([("partner_id", 1)])],
 }
 
 
@@ -34,14 +33,9 @@ class AgreementStore:
         change = {"accepted_at": agreement.accepted_at}
         await self._agreements.update_one({"_id": agreement.id}, {"$set": change}, session=tx.session)
 
-    async def agreements(
-        self, partner_ids: Sequence[str], *, started_by: datetime | None = None, tx: Transaction | None = None
-    ) -> list[Agreement]:
-        """Those of the partners, newest first; only those whose validity has begun by then, if a moment is given."""
-        wanted: Document = {"partner_id": {"$in": list(partner_ids)}}
-        if started_by:
-            wanted["valid_from"] = {"$lte": started_by}
-        rows = self._agreements.find(wanted, session=tx.session if tx else None)
+    async def agreements(self, partner_ids: Collection[str], tx: Transaction | None = None) -> list[Agreement]:
+        """Those of the partners, newest first."""
+        rows = self._agreements.find({"partner_id": {"$in": list(partner_ids)}}, session=tx.session if tx else None)
         return sorted([_agreement(row) async for row in rows], key=lambda row: (row.offered_at, row.id), reverse=True)
 
     async def add_block(self, tx: Transaction, block: PrepaidBlock) -> None:
@@ -55,7 +49,7 @@ class AgreementStore:
     async def set_paid(self, tx: Transaction, block: PrepaidBlock) -> None:
         await self._blocks.update_one({"_id": block.id}, {"$set": {"paid_at": block.paid_at}}, session=tx.session)
 
-    async def blocks(self, partner_ids: Sequence[str]) -> list[PrepaidBlock]:
+    async def blocks(self, partner_ids: Collection[str]) -> list[PrepaidBlock]:
         """Those of the partners, newest first."""
         rows = [_block(row) async for row in self._blocks.find({"partner_id": {"$in": list(partner_ids)}})]
         return sorted(rows, key=lambda row: (row.ordered_at, row.id), reverse=True)

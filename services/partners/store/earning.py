@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
@@ -14,7 +13,7 @@ from services.shared.mongo import Database, Document, Indexes, LostRace, Transac
 
 INDEXES: Indexes = {
     "earn_rules": [IndexModel([("partner_id", 1), ("kind", 1), ("valid_from", 1)], unique=True)],
-    "campaigns": [IndexModel([("partner_id", 1), ("kind", 1), ("valid_until", 1)])],
+    "campaigns": [IndexModel([("partner_id", 1)])],
     # By claim id, and by campaign and member: what `_id` serves.
     "earn_decisions": [],
     "campaign_members": [],
@@ -54,27 +53,13 @@ class EarningStore:
     async def campaigns_by_id(self, ids: Sequence[str]) -> list[Campaign]:
         return await self._find_campaigns({"_id": {"$in": list(ids)}})
 
-    async def rules_of(self, partner_ids: Sequence[str]) -> list[EarnRule]:
+    async def rules_of(self, partner_ids: Collection[str]) -> list[EarnRule]:
         """Newest first."""
         return await self._find_rules({"partner_id": {"$in": list(partner_ids)}})
 
-    async def campaigns_of(self, partner_ids: Sequence[str]) -> list[Campaign]:
+    async def campaigns_of(self, partner_ids: Collection[str]) -> list[Campaign]:
         """Newest first."""
         return await self._find_campaigns({"partner_id": {"$in": list(partner_ids)}})
-
-    async def rules_for(
-        self, partner_ids: Collection[str], kinds: Collection[str], *, until: datetime
-    ) -> list[EarnRule]:
-        """Those that an act of the kinds until then can earn by."""
-        wanted = {"partner_id": {"$in": list(partner_ids)}, "kind": {"$in": list(kinds)}}
-        return await self._find_rules({**wanted, "valid_from": {"$lte": until}})
-
-    async def campaigns_for(
-        self, partner_ids: Collection[str], kinds: Collection[str], *, since: datetime, until: datetime
-    ) -> list[Campaign]:
-        """Those that an act of the kinds within [since, until] can get something from."""
-        wanted = {"partner_id": {"$in": list(partner_ids)}, "kind": {"$in": list(kinds)}}
-        return await self._find_campaigns({**wanted, "valid_until": {"$gt": since}, "valid_from": {"$lte": until}})
 
     async def member_points(self, members: Collection[CampaignMember]) -> Mapping[CampaignMember, int]:
         """What the members have from the campaigns; without an entry: nothing."""

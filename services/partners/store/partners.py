@@ -1,6 +1,6 @@
 """The partners themselves, and how much each has of what is limited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
@@ -90,7 +90,7 @@ class PartnerStore:
         """Those found."""
         return [_partner(row) async for row in self._partners.find({"_id": {"$in": list(ids)}})]
 
-    async def statuses(self, ids: Sequence[str]) -> Mapping[str, PartnerStatus]:
+    async def statuses(self, ids: Collection[str]) -> Mapping[str, PartnerStatus]:
         """The status of each that is found."""
         rows = self._partners.find({"_id": {"$in": list(ids)}}, {"status": 1})
         return {row["_id"]: PartnerStatus(row["status"]) async for row in rows}
