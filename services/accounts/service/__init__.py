@@ -1,0 +1,1 @@
+"""What the accounts service does, in terms of its domain."""

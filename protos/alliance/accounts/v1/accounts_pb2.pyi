@@ -79,7 +79,10 @@ class _ActStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActStatus.V
     ACT_STATUS_DUPLICATE: _ActStatus.ValueType  # 2
     """It was known already, from this reporter or another: the claim is the same, 0 new grams, no points (R14)."""
     ACT_STATUS_CAPPED: _ActStatus.ValueType  # 3
-    """The member did more of this kind on that day than counts: 0 grams, no points (A6)."""
+    """The member did more of this kind on that day (UTC, by `occurred_at`) than counts: 0 grams, no points (A6). Per day
+    count 5 bus, 5 metro and 5 light rail trips, 100 PET and 50 cardboard items; and by their quantity, an act being
+    counted whole or not at all, 10 electronic bills, 10 reused boxes and 3 own cups.
+    """
     ACT_STATUS_REFUSED: _ActStatus.ValueType  # 4
     """It cannot count, for example because the member is unknown; `reason` says why."""
 
@@ -92,7 +95,10 @@ ACT_STATUS_CREDITED: ActStatus.ValueType  # 1
 ACT_STATUS_DUPLICATE: ActStatus.ValueType  # 2
 """It was known already, from this reporter or another: the claim is the same, 0 new grams, no points (R14)."""
 ACT_STATUS_CAPPED: ActStatus.ValueType  # 3
-"""The member did more of this kind on that day than counts: 0 grams, no points (A6)."""
+"""The member did more of this kind on that day (UTC, by `occurred_at`) than counts: 0 grams, no points (A6). Per day
+count 5 bus, 5 metro and 5 light rail trips, 100 PET and 50 cardboard items; and by their quantity, an act being
+counted whole or not at all, 10 electronic bills, 10 reused boxes and 3 own cups.
+"""
 ACT_STATUS_REFUSED: ActStatus.ValueType  # 4
 """It cannot count, for example because the member is unknown; `reason` says why."""
 Global___ActStatus: _TypeAlias = ActStatus  # noqa: Y015
@@ -217,7 +223,7 @@ class Act(_message.Message):
     id: _builtins.str
     """TypeID with prefix "act"."""
     member_id: _builtins.str
-    """Empty if the report named no known member."""
+    """Empty if the report named no member whom the partner may report."""
     partner_id: _builtins.str
     """The partner that reported it, or whose machine did."""
     kind: Global___ActKind.ValueType
@@ -353,7 +359,7 @@ class Factor(_message.Message):
     source: _builtins.str
     """Where the numbers come from."""
     region: _builtins.str
-    """Where they hold, for example "GB"."""
+    """Where they hold, for example "GB"; "unstated" if the source does not say."""
     grade: _builtins.str
     """How sound the source is: "A" official statistics, "B" published study, "C" operator's claim, "none"."""
     @_builtins.property
@@ -540,7 +546,9 @@ class CreateLinkCodeResponse(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """To be shown to the member, who types or scans it at the other brand."""
+    """To be shown to the member, who types or scans it at the other brand; case, spaces and dashes do not count. Empty in
+    a replay.
+    """
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1005,8 +1013,11 @@ class DropOffRecorded(_message.Message):
     kind: Global___ActKind.ValueType
     """PET_RECYCLING, CARDBOARD_RECYCLING or BOX_REUSE."""
     quantity: _builtins.int
+    """In the unit of the kind; 1 to 1,000,000."""
     event_hash: _builtins.str
-    """What makes the event itself unique, computed by logistics (L4)."""
+    """What makes the event itself unique, computed by logistics (L4): SHA-256, hex in lower case. Two events with the
+    same hash are the same act.
+    """
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(

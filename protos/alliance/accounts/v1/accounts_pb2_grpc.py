@@ -31,7 +31,8 @@ class AccountsServiceStub:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
+    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     def __init__(self, channel):
@@ -153,7 +154,8 @@ class AccountsServiceServicer:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
+    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     def EnrolMember(self, request, context):
@@ -181,7 +183,7 @@ class AccountsServiceServicer:
     def CreateLinkCode(self, request, context):
         """Makes a code with which a further brand can link its customer number to the calling member.
         The code works once, for ten minutes; a member holds at most five open codes, more is
-        RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES.
+        RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES. NOT_FOUND / MEMBER_NOT_FOUND. Only the code's hash is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,7 +192,8 @@ class AccountsServiceServicer:
     def LinkIdentity(self, request, context):
         """Links the calling partner's customer number to the member who made the code (A1).
         NOT_FOUND / LINK_CODE_UNKNOWN if the code is unknown, used or expired; ALREADY_EXISTS / IDENTITY_ALREADY_LINKED if
-        the number belongs to another member, or the member has another number at this partner.
+        the number belongs to another member, or the member has another number at this partner. What is linked to
+        that member already stays as it is, and is the answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -213,7 +216,8 @@ class AccountsServiceServicer:
 
     def SetConsent(self, request, context):
         """Gives or revokes the calling member's consent that a partner sees the member's data (A2). The latest word counts,
-        from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND.
+        from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND; RESOURCE_EXHAUSTED / TOO_MANY_CONSENTS beyond 1,000
+        partners.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,7 +241,8 @@ class AccountsServiceServicer:
         """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
         reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
         INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
-        field) refuses the whole call, and nothing is stored.
+        field) refuses the whole call, and nothing is stored. A partner reports only members who have linked one of its
+        customer numbers. An act counts that occurred at most 400 days ago and lies at most 5 minutes in the future.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +250,7 @@ class AccountsServiceServicer:
 
     def RecordDropOffs(self, request, context):
         """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
+        INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -436,7 +442,8 @@ class AccountsService:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
+    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     @staticmethod

@@ -32,7 +32,8 @@ class AccountsServiceStub:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
+    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     @_typing.overload
@@ -50,12 +51,13 @@ class AccountsServiceStub:
     CreateLinkCode: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateLinkCodeRequest, _accounts_pb2.CreateLinkCodeResponse]
     """Makes a code with which a further brand can link its customer number to the calling member.
     The code works once, for ten minutes; a member holds at most five open codes, more is
-    RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES.
+    RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES. NOT_FOUND / MEMBER_NOT_FOUND. Only the code's hash is stored.
     """
     LinkIdentity: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.LinkIdentityRequest, _accounts_pb2.LinkIdentityResponse]
     """Links the calling partner's customer number to the member who made the code (A1).
     NOT_FOUND / LINK_CODE_UNKNOWN if the code is unknown, used or expired; ALREADY_EXISTS / IDENTITY_ALREADY_LINKED if
-    the number belongs to another member, or the member has another number at this partner.
+    the number belongs to another member, or the member has another number at this partner. What is linked to
+    that member already stays as it is, and is the answer.
     """
     BatchFindIdentities: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchFindIdentitiesRequest, _accounts_pb2.BatchFindIdentitiesResponse]
     """Identities by partner and customer number: those found; at most 1,000 keys. The gateway reads it for token
@@ -65,7 +67,8 @@ class AccountsServiceStub:
     """The identities of members, at most 1,000 member ids."""
     SetConsent: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.SetConsentRequest, _accounts_pb2.SetConsentResponse]
     """Gives or revokes the calling member's consent that a partner sees the member's data (A2). The latest word counts,
-    from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND.
+    from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND; RESOURCE_EXHAUSTED / TOO_MANY_CONSENTS beyond 1,000
+    partners.
     """
     BatchListConsents: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchListConsentsRequest, _accounts_pb2.BatchListConsentsResponse]
     """The consents of members, at most 1,000 member ids."""
@@ -75,10 +78,13 @@ class AccountsServiceStub:
     """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
     reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
     INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
-    field) refuses the whole call, and nothing is stored.
+    field) refuses the whole call, and nothing is stored. A partner reports only members who have linked one of its
+    customer numbers. An act counts that occurred at most 400 days ago and lies at most 5 minutes in the future.
     """
     RecordDropOffs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]
-    """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events."""
+    """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
+    INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
+    """
     BatchGetActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsRequest, _accounts_pb2.BatchGetActsResponse]
     """Acts by id: those found; at most 1,000 ids."""
     BatchGetActsByDropOff: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsByDropOffRequest, _accounts_pb2.BatchGetActsByDropOffResponse]
@@ -107,7 +113,8 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
+    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -122,12 +129,13 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     CreateLinkCode: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateLinkCodeRequest, _accounts_pb2.CreateLinkCodeResponse]  # type: ignore[assignment]
     """Makes a code with which a further brand can link its customer number to the calling member.
     The code works once, for ten minutes; a member holds at most five open codes, more is
-    RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES.
+    RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES. NOT_FOUND / MEMBER_NOT_FOUND. Only the code's hash is stored.
     """
     LinkIdentity: _aio.UnaryUnaryMultiCallable[_accounts_pb2.LinkIdentityRequest, _accounts_pb2.LinkIdentityResponse]  # type: ignore[assignment]
     """Links the calling partner's customer number to the member who made the code (A1).
     NOT_FOUND / LINK_CODE_UNKNOWN if the code is unknown, used or expired; ALREADY_EXISTS / IDENTITY_ALREADY_LINKED if
-    the number belongs to another member, or the member has another number at this partner.
+    the number belongs to another member, or the member has another number at this partner. What is linked to
+    that member already stays as it is, and is the answer.
     """
     BatchFindIdentities: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchFindIdentitiesRequest, _accounts_pb2.BatchFindIdentitiesResponse]  # type: ignore[assignment]
     """Identities by partner and customer number: those found; at most 1,000 keys. The gateway reads it for token
@@ -137,7 +145,8 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     """The identities of members, at most 1,000 member ids."""
     SetConsent: _aio.UnaryUnaryMultiCallable[_accounts_pb2.SetConsentRequest, _accounts_pb2.SetConsentResponse]  # type: ignore[assignment]
     """Gives or revokes the calling member's consent that a partner sees the member's data (A2). The latest word counts,
-    from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND.
+    from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND; RESOURCE_EXHAUSTED / TOO_MANY_CONSENTS beyond 1,000
+    partners.
     """
     BatchListConsents: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchListConsentsRequest, _accounts_pb2.BatchListConsentsResponse]  # type: ignore[assignment]
     """The consents of members, at most 1,000 member ids."""
@@ -147,10 +156,13 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
     reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
     INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
-    field) refuses the whole call, and nothing is stored.
+    field) refuses the whole call, and nothing is stored. A partner reports only members who have linked one of its
+    customer numbers. An act counts that occurred at most 400 days ago and lies at most 5 minutes in the future.
     """
     RecordDropOffs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]  # type: ignore[assignment]
-    """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events."""
+    """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
+    INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
+    """
     BatchGetActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsRequest, _accounts_pb2.BatchGetActsResponse]  # type: ignore[assignment]
     """Acts by id: those found; at most 1,000 ids."""
     BatchGetActsByDropOff: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsByDropOffRequest, _accounts_pb2.BatchGetActsByDropOffResponse]  # type: ignore[assignment]
@@ -178,7 +190,8 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
+    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     @_abc_1.abstractmethod
@@ -215,7 +228,7 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.CreateLinkCodeResponse, _abc.Awaitable[_accounts_pb2.CreateLinkCodeResponse]]:
         """Makes a code with which a further brand can link its customer number to the calling member.
         The code works once, for ten minutes; a member holds at most five open codes, more is
-        RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES.
+        RESOURCE_EXHAUSTED / TOO_MANY_LINK_CODES. NOT_FOUND / MEMBER_NOT_FOUND. Only the code's hash is stored.
         """
 
     @_abc_1.abstractmethod
@@ -226,7 +239,8 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.LinkIdentityResponse, _abc.Awaitable[_accounts_pb2.LinkIdentityResponse]]:
         """Links the calling partner's customer number to the member who made the code (A1).
         NOT_FOUND / LINK_CODE_UNKNOWN if the code is unknown, used or expired; ALREADY_EXISTS / IDENTITY_ALREADY_LINKED if
-        the number belongs to another member, or the member has another number at this partner.
+        the number belongs to another member, or the member has another number at this partner. What is linked to
+        that member already stays as it is, and is the answer.
         """
 
     @_abc_1.abstractmethod
@@ -254,7 +268,8 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.SetConsentResponse, _abc.Awaitable[_accounts_pb2.SetConsentResponse]]:
         """Gives or revokes the calling member's consent that a partner sees the member's data (A2). The latest word counts,
-        from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND.
+        from the very next query on. NOT_FOUND / MEMBER_NOT_FOUND; RESOURCE_EXHAUSTED / TOO_MANY_CONSENTS beyond 1,000
+        partners.
         """
 
     @_abc_1.abstractmethod
@@ -282,7 +297,8 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records acts that the calling partner saw members do. Each act gets an outcome of its own, in the order of the
         reports; a refused act does not hold back the others. Every outcome, refusals included, is stored.
         INVALID_ARGUMENT / BATCH_EMPTY, BATCH_TOO_LARGE (more than 100) or FIELD_INVALID (names the report and its
-        field) refuses the whole call, and nothing is stored.
+        field) refuses the whole call, and nothing is stored. A partner reports only members who have linked one of its
+        customer numbers. An act counts that occurred at most 400 days ago and lies at most 5 minutes in the future.
         """
 
     @_abc_1.abstractmethod
@@ -291,7 +307,9 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.RecordDropOffsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.RecordDropOffsResponse, _abc.Awaitable[_accounts_pb2.RecordDropOffsResponse]]:
-        """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events."""
+        """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
+        INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetActs(
