@@ -255,9 +255,9 @@ class _Planner:
         material = self._random.choice(place.materials)
         if material == "REUSABLE_BOX":
             return Item(member.key, material, 0, f"WP-BOX-{self._random.randrange(10**9):09}", occurred_at)
-        most = 60 if material == "PET" else 400
-        code = self._random.choice(GTINS[material])
-        return Item(member.key, material, self._random.randrange(9, most), code, occurred_at)
+        # A bottle or a few; a box that is worth a point even by the oldest rule.
+        grams = self._random.randrange(9, 60) if material == "PET" else self._random.randrange(40, 400)
+        return Item(member.key, material, grams, self._random.choice(GTINS[material]), occurred_at)
 
     # What the brands report
 
