@@ -250,7 +250,8 @@ class AccountsServiceServicer:
 
     def RecordDropOffs(self, request, context):
         """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
-        INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
+        INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
+        number at the partner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -83,7 +83,8 @@ class AccountsServiceStub:
     """
     RecordDropOffs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]
     """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
-    INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
+    INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
+    number at the partner.
     """
     BatchGetActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsRequest, _accounts_pb2.BatchGetActsResponse]
     """Acts by id: those found; at most 1,000 ids."""
@@ -161,7 +162,8 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     """
     RecordDropOffs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]  # type: ignore[assignment]
     """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
-    INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
+    INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
+    number at the partner.
     """
     BatchGetActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsRequest, _accounts_pb2.BatchGetActsResponse]  # type: ignore[assignment]
     """Acts by id: those found; at most 1,000 ids."""
@@ -308,7 +310,8 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.RecordDropOffsResponse, _abc.Awaitable[_accounts_pb2.RecordDropOffsResponse]]:
         """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
-        INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer number at the partner.
+        INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
+        number at the partner.
         """
 
     @_abc_1.abstractmethod
