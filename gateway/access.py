@@ -4,15 +4,18 @@ A brand sees a member, and all that is the member's, while the member consents; 
 more batched source, so that a consent that has been revoked is gone by the very next request.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import CONSENT_REQUIRED, FORBIDDEN, UNAUTHENTICATED, FieldError
-from services.shared.identity import CallerKind
+from services.shared.identity import Caller, CallerKind
 
 if TYPE_CHECKING:
     from gateway.context import Request
+
+
+_SIGN_IN = "This needs a token; send one as `Authorization: Bearer ...`."
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class AccessRule:
             return
         kind = request.viewer.kind
         if kind is CallerKind.ANYONE:
-            raise FieldError(UNAUTHENTICATED, "This needs a token; send one as `Authorization: Bearer ...`.")
+            raise FieldError(UNAUTHENTICATED, _SIGN_IN)
         possible = self.signed_in or {
             CallerKind.OPERATOR: self.operator,
             CallerKind.PARTNER: self.partner or self.consent or bool(self.owners),
@@ -86,6 +89,16 @@ class AccessRule:
 
 def _forbidden(rule: AccessRule) -> FieldError:
     return FieldError(FORBIDDEN, f"This may be seen by: {rule.name}.")
+
+
+def require_caller(viewer: Caller, kinds: Set[CallerKind], what: str) -> None:
+    """Raises unless callers of the viewer's kind may do it."""
+    if viewer.kind in kinds:
+        return
+    if viewer.kind is CallerKind.ANYONE:
+        raise FieldError(UNAUTHENTICATED, _SIGN_IN)
+    allowed = " or ".join(sorted(kinds - {CallerKind.ANYONE}))
+    raise FieldError(FORBIDDEN, f"{what} is for callers of the kind {allowed}; yours is {viewer.kind}.")
 
 
 def consent_required() -> FieldError:

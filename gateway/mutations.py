@@ -29,6 +29,6 @@ def mutation(
         description,
         Mutation(service, method, takes, payload, members[1:]),
         {},
-        type=Annotated[Union[members], union] | None,  # type: ignore[valid-type]  # noqa: UP007
+        type=Annotated[Union[members], union] | None,  # noqa: UP007
         arguments=[argument("input", takes, "What it takes.")],
     )

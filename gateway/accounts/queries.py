@@ -17,7 +17,7 @@ class AccountsQuery:
     member_by_customer_number: Member | None = lookup(
         sources.found_identities,
         "The member to whom a customer number of the calling brand belongs; null if to nobody. For partners.",
-        key=lambda request, given: (request.viewer.partner_id, given["customerNumber"]),
+        key=lambda request, given: (request.viewer.partner_id, given["customer_number"]),
         arguments=[argument("customer_number", str, "The brand's own number for the member.")],
         then=Join(sources.members, on="member_id"),
         rule=A_PARTNER,

@@ -34,10 +34,13 @@ _DECLARATION = "alliance"
 class Rule(Protocol):
     """Who may read: of a type, checked on each row that is shown; of a field, on the row that has the field."""
 
-    # The fields of a row by which the rule decides; those of a source's key are known before anything is loaded.
-    fields: frozenset[str]
-    # Whether it lets everybody through who got here.
-    open: bool
+    @property
+    def open(self) -> bool:
+        """Whether it lets everybody through who got here."""
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What of a row it takes to decide; what is of a source's key is known before anything is loaded."""
 
     def enter(self, request: Any) -> None:
         """Raises if a viewer of this kind may see no row at all; needs no row."""

@@ -125,7 +125,8 @@ def source(
 
 
 def _check(declared: Source) -> None:
-    request, row = declared.descriptor.input_type, declared.descriptor.output_type
+    request = declared.descriptor.input_type
+    row: Any = declared.descriptor.output_type
     if bool(declared.keys) != bool(declared.rows) or bool(declared.keys) != bool(declared.by):
         raise ValueError(f"{declared.name}: keys, rows and by belong together")
     if declared.keys:

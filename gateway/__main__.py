@@ -1,0 +1,61 @@
+"""`python -m gateway`: settings -> app -> serve."""
+
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.app import create_app
+from gateway.config import Settings
+from services.shared import telemetry
+
+
+def main() -> None:
+    settings = Settings()
+    listening = _listen(settings.listen)
+    tracing = telemetry.start("gateway", settings.log_level)
+    app = create_app(settings, tracing)
+    config = uvicorn.Config(
+        app if not tracing.tracing else _traced(app, tracing),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.stop_grace_seconds),
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    telemetry.log.info("listening", address=settings.listen)
+    uvicorn.Server(config).run(sockets=[listening])
+    telemetry.log.info("stopped")
+
+
+def _listen(address: str) -> socket.socket:
+    """The listening socket; a taken port ends the process with a sentence rather than a traceback."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        raise SystemExit(
+            f"{address} cannot be listened on ({error.strerror}); if another process has the port, stop it, "
+            "or set ALLIANCE_LISTEN to a free one."
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def _traced(app: ASGIApp, tracing: telemetry.Telemetry) -> ASGIApp:
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    traced: ASGIApp = OpenTelemetryMiddleware(
+        app, excluded_urls="healthz,readyz", tracer_provider=tracing.provider, exclude_spans=["receive", "send"]
+    )
+    return traced
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The gateway as an ASGI application: routes, what every response carries, health, and the order of stopping."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import ide, schema
+from gateway.backends import Backends
+from gateway.config import Settings
+from gateway.engine.cost import Budget
+from gateway.engine.document import Documents
+from gateway.engine.resolve import bind
+from gateway.errors import masked
+from gateway.http import GraphQLEndpoint
+from gateway.limits import Buckets
+from gateway.oauth import OAuth
+from gateway.problems import problem_of
+from gateway.tokens import TokenKeys, Tokens
+from services.shared.telemetry import Telemetry, log, trace_id
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_NOTHING_MAY_LOAD = "default-src 'none'; frame-ancestors 'none'"
+
+
+def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
+    """Wires the gateway. Services are called when they are first needed; they may start later."""
+    keys = TokenKeys.from_file(settings.token_key_file)
+    tokens = Tokens(
+        keys,
+        settings.issuer_url,
+        partner_seconds=settings.partner_token_seconds,
+        member_seconds=settings.member_token_seconds,
+    )
+    backends = Backends(settings, telemetry)
+    graphql = GraphQLEndpoint(_documents(settings), backends, tokens, settings, ide.page())
+    buckets = Buckets(settings.token_requests_per_second, settings.token_requests_burst)
+    health = Health(backends)
+    routes: list[BaseRoute] = [
+        Route("/graphql", graphql.answer, methods=["GET", "POST"]),
+        *OAuth(tokens, keys, settings.issuer_url, backends, buckets).routes(),
+        Route("/healthz", health.alive),
+        Route("/readyz", health.ready),
+    ]
+    if ide.installed():
+        routes.append(Mount(ide.MOUNT, StaticFiles(directory=ide.MODULES)))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await backends.close()
+        telemetry.stop()
+
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(Envelope)],
+        exception_handlers={HTTPException: _http_error},
+    )
+
+
+def _documents(settings: Settings) -> Documents:
+    limits = settings.limits
+    return Documents(
+        bind(schema.build(), problem_of),
+        Budget(depth=limits.depth, aliases=limits.aliases, root_fields=limits.root_fields, cost=limits.cost),
+        most_bytes=limits.document_bytes,
+        most_tokens=limits.tokens,
+        cached=limits.cached_documents,
+        cached_bytes=limits.cached_document_bytes,
+        introspection=settings.introspection,
+    )
+
+
+@dataclass
+class Health:
+    """Whether the process lives, and whether it can be sent requests."""
+
+    backends: Backends
+    seen_all: bool = False
+
+    async def alive(self, _: HttpRequest) -> Response:
+        """GET /healthz: the process answers."""
+        return JSONResponse({"status": "alive"}, headers={"Cache-Control": "no-store"})
+
+    async def ready(self, _: HttpRequest) -> Response:
+        """GET /readyz: ready once all four services have served, and from then on while any of them does.
+
+        A gateway that left the load balancer with one service of four would turn a part failing into all failing.
+        """
+        services: Mapping[str, str] = await self.backends.health()
+        serving = [state == "serving" for state in services.values()]
+        self.seen_all = self.seen_all or all(serving)
+        ready = self.seen_all and any(serving)
+        status = "ready" if all(serving) else "degraded" if ready else "not_ready"
+        content = {"status": status, "services": dict(services)}
+        return JSONResponse(content, 200 if ready else 503, headers={"Cache-Control": "no-store"})
+
+
+class Envelope:
+    """What every response carries: the request's id and security headers; and one form for what nobody expected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        started = False
+
+        async def enveloped(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers.update(_SECURITY)
+                headers.setdefault("Content-Security-Policy", _NOTHING_MAY_LOAD)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, enveloped)
+        except Exception as error:
+            log.error("unexpected error", path=scope["path"], request_id=request_id, exc_info=error)
+            if started:
+                raise
+            told = masked()
+            content = {"message": told.message, "extensions": {**told.extensions, "traceId": trace_id() or request_id}}
+            await JSONResponse({"errors": [content]}, 500)(scope, receive, enveloped)
+
+
+def _http_error(_: HttpRequest, error: Exception) -> Response:
+    """A path or method that does not exist."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)

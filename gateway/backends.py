@@ -1,0 +1,81 @@
+"""The four services, as the gateway calls them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from opentelemetry import trace
+
+from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceStub
+from alliance.logistics.v1.logistics_pb2_grpc import LogisticsServiceStub
+from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
+from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
+from gateway.config import Settings
+from gateway.engine.batch import Batcher
+from gateway.engine.source import Source
+from services.shared.client import Client
+from services.shared.errors import DomainError
+from services.shared.identity import GATEWAY, Caller, Signer
+from services.shared.telemetry import Telemetry
+
+_HEALTH_TIMEOUT_SECONDS = 1.0
+_STUBS: dict[str, Any] = {
+    "accounts": AccountsServiceStub,
+    "partners": PartnersServiceStub,
+    "logistics": LogisticsServiceStub,
+    "rewards": RewardsServiceStub,
+}
+
+
+class Backends:
+    """Clients of the services, and the batcher over them. Connects when it is first used."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        signer = Signer.from_file(GATEWAY, settings.identity_key_file)
+        targets = settings.targets()
+
+        def client(name: str, stub: type[Any]) -> Client[Any]:
+            return Client(
+                targets[name],
+                stub,
+                signer,
+                timeout_seconds=settings.call_timeout_seconds,
+                interceptors=telemetry.client_interceptors(),
+            )
+
+        self._clients = {name: client(name, stub) for name, stub in _STUBS.items()}
+        self._health = {name: client(name, health_pb2_grpc.HealthStub) for name in _STUBS}
+        tracer = trace.get_tracer("gateway", tracer_provider=telemetry.provider) if telemetry.tracing else None
+        self.batcher = Batcher(self._read, tracer)
+
+    async def call(
+        self, service: ServiceDescriptor, method: str, request: Message, caller: Caller | None = None
+    ) -> Any:
+        """The response of an RPC, called for the gateway itself or for `caller`; a DomainError if it failed."""
+        # alliance.accounts.v1 is the package of accounts.
+        client = self._clients[service.file.package.split(".")[1]]
+        return await client.call(getattr(client.stub, method), request, caller=caller)
+
+    async def health(self) -> Mapping[str, str]:
+        """What each service says of itself: serving, not_serving, or unreachable."""
+        answers = await asyncio.gather(*map(self._health_of, self._health.values()))
+        return dict(zip(self._health, answers, strict=True))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(client.close() for client in (*self._clients.values(), *self._health.values())))
+
+    async def _read(self, source: Source, request: Message, caller: Caller | None) -> Any:
+        return await self.call(source.service, source.method, request, caller)
+
+    async def _health_of(self, client: Client[Any]) -> str:
+        try:
+            answer = await client.call(
+                client.stub.Check, health_pb2.HealthCheckRequest(), timeout_seconds=_HEALTH_TIMEOUT_SECONDS
+            )
+        except (DomainError, grpc.RpcError):
+            return "unreachable"
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)).lower()

@@ -1,0 +1,71 @@
+"""Settings of the gateway, from the environment; a variable is the field's name in upper case behind ALLIANCE_."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Limits(BaseSettings):
+    """What a request may ask for. A document beyond a limit is refused before any service is called."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_LIMIT_", extra="ignore", frozen=True)
+
+    body_bytes: int = Field(default=256 << 10, ge=1 << 10, description="largest body of a GraphQL request")
+    document_bytes: int = Field(default=64 << 10, ge=1 << 10, description="longest document")
+    tokens: int = Field(default=3_000, ge=10, description="tokens of a document")
+    depth: int = Field(default=15, ge=1, description="nested selection sets")
+    aliases: int = Field(default=200, ge=0, description="aliases of a document, fragments counted where they are used")
+    root_fields: int = Field(default=50, ge=1, description="fields at the root of an operation")
+    cost: int = Field(default=20_000, ge=1, description="objects that an answer may have at most, mutations count more")
+    cached_documents: int = Field(default=1_000, ge=1, description="documents kept parsed ...")
+    cached_document_bytes: int = Field(default=1 << 20, ge=1, description="... and their length in all")
+
+
+class Settings(BaseSettings):
+    """Of the whole process."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_", extra="ignore", frozen=True)
+
+    listen: str = Field(default="127.0.0.1:8080", pattern=r"^.+:\d{1,5}$", description="host:port to answer on")
+    issuer: str = Field(default="", description="the gateway's URL as its callers know it; default http://<listen>")
+    token_key_file: Path = Field(
+        description="private JWK (Ed25519), or JWKS of several: the first signs access tokens, all are published"
+    )
+    identity_key_file: Path = Field(description="private JWK (Ed25519) by which this process proves its name")
+
+    accounts_target: str = "127.0.0.1:50051"
+    partners_target: str = "127.0.0.1:50052"
+    logistics_target: str = "127.0.0.1:50053"
+    rewards_target: str = "127.0.0.1:50054"
+
+    partner_token_seconds: int = Field(
+        default=900, ge=1, le=86_400, description="life of a brand's or operator's token"
+    )
+    member_token_seconds: int = Field(default=600, ge=1, le=86_400, description="life of a member's token")
+    token_requests_per_second: float = Field(default=50, gt=0, description="per client, at the token endpoint")
+    token_requests_burst: int = Field(default=500, ge=1, description="token requests that may come at once")
+
+    call_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="deadline of a call to a service")
+    request_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="deadline of a whole request")
+    stop_grace_seconds: float = Field(default=5.0, ge=0, le=120, description="how long requests in flight may finish")
+    introspection: bool = Field(
+        default=True, description="whether the schema may be asked for, and names are suggested"
+    )
+    log_level: str = "INFO"
+    limits: Limits = Field(default_factory=Limits)
+
+    @property
+    def issuer_url(self) -> str:
+        """Who signs access tokens, and where."""
+        return self.issuer.rstrip("/") or f"http://{self.listen}"
+
+    def targets(self) -> Mapping[str, str]:
+        """Where each service answers."""
+        return {
+            "accounts": self.accounts_target,
+            "partners": self.partners_target,
+            "logistics": self.logistics_target,
+            "rewards": self.rewards_target,
+        }

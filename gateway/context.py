@@ -1,0 +1,60 @@
+"""One request: who asks, and what has been loaded for it so far."""
+
+import asyncio
+from collections.abc import Awaitable, Set
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from gateway.access import consent_required, require_caller
+from gateway.accounts.sources import standing_consents
+from gateway.backends import Backends
+from gateway.engine.batch import Future
+from gateway.engine.source import Arguments, Key, Source
+from services.shared.identity import Caller, CallerKind
+
+
+class Request:
+    """The context of resolvers. Within a request, a row is loaded once, and a consent asked for once."""
+
+    def __init__(self, viewer: Caller, backends: Backends, id: str) -> None:
+        self.viewer = viewer
+        self.id = id
+        self._backends = backends
+        self._loads: dict[tuple[Source, Key, Arguments], Future] = {}
+
+    def load(self, source: Source, key: Key, arguments: Arguments = ()) -> Any:
+        """The row, if it is there already, else a future of it."""
+        asked = (source, key, arguments)
+        future = self._loads.get(asked)
+        if future is None:
+            caller = self.viewer if source.as_viewer else None
+            future = self._loads[asked] = self._backends.batcher.load(source, key, arguments, caller)
+            return future
+        return future.result() if future.done() else future
+
+    def require(self, kinds: Set[CallerKind], what: str) -> None:
+        """FieldError unless the viewer is of one of these kinds."""
+        require_caller(self.viewer, kinds, what)
+
+    async def call(self, service: ServiceDescriptor, method: str, request: Message) -> Any:
+        """Calls an RPC for the viewer."""
+        return await self._backends.call(service, method, request, self.viewer)
+
+    def consented(self, member_id: str) -> Awaitable[None] | None:
+        """None if the member lets the viewing brand see its data, or an awaitable of that; FieldError if not."""
+        granted = self.load(standing_consents, (self.viewer.partner_id, member_id))
+        if isinstance(granted, asyncio.Future):
+            return _granted(granted)
+        _check(granted)
+        return None
+
+
+async def _granted(answer: Awaitable[Any]) -> None:
+    _check(await answer)
+
+
+def _check(granted: Any) -> None:
+    if granted is None:
+        raise consent_required()

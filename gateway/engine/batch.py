@@ -1,0 +1,102 @@
+"""Collects keys over a turn of the event loop, across all requests in flight, and loads them in one call per source.
+
+A load that begins while a call is on its way does not join it: what that call answers may be older than the asker,
+who may have just changed something.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from google.protobuf.message import Message
+from opentelemetry import trace
+
+from gateway.engine.source import Arguments, Key, Source
+from services.shared.identity import Caller
+
+# Sends a request of a source, for the gateway itself or for a caller.
+Call = Callable[[Source, Message, Caller | None], Awaitable[Any]]
+Future = asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Loads that go out together: of one source, with the same arguments, for the same caller."""
+
+    futures: dict[Key, list[Future]] = field(default_factory=dict)
+    # The spans that the shared call is done for.
+    links: list[trace.Link] = field(default_factory=list)
+
+
+class Batcher:
+    """One per process."""
+
+    def __init__(self, call: Call, tracer: trace.Tracer | None = None) -> None:
+        self._call = call
+        self._tracer = tracer
+        self._waiting: dict[tuple[Source, Arguments, Caller | None], _Waiting] = {}
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def load(self, source: Source, key: Key, arguments: Arguments = (), caller: Caller | None = None) -> Future:
+        """The row of a key, to come; a DomainError if the call that asked for it failed."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            # Two turns: resolvers that were woken by one answer ask for the next level in the turn after.
+            loop.call_soon(loop.call_soon, self._send)
+        group = self._waiting.setdefault((source, arguments, caller), _Waiting())
+        future = loop.create_future()
+        group.futures.setdefault(key, []).append(future)
+        if self._tracer is not None:
+            group.links.append(trace.Link(trace.get_current_span().get_span_context()))
+        return future
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for (source, arguments, caller), group in waiting.items():
+            for futures in _parts(group.futures, source.most):
+                task = asyncio.create_task(self._load(source, arguments, caller, futures, group.links))
+                self._calls.add(task)
+                task.add_done_callback(self._calls.discard)
+
+    async def _load(
+        self,
+        source: Source,
+        arguments: Arguments,
+        caller: Caller | None,
+        futures: dict[Key, list[Future]],
+        links: list[trace.Link],
+    ) -> None:
+        try:
+            request = source.request(list(futures), arguments)
+            if self._tracer is None:
+                response = await self._call(source, request, caller)
+            else:
+                with self._tracer.start_as_current_span(source.name, links=links) as span:
+                    span.set_attribute("alliance.keys", len(futures))
+                    response = await self._call(source, request, caller)
+            rows = source.answers(response)
+        except Exception as error:
+            for future in _unanswered(futures):
+                future.set_exception(error)
+            return
+        missing = source.missing()
+        for key, waiting in futures.items():
+            row = rows.get(key, missing)
+            for future in waiting:
+                if not future.done():
+                    future.set_result(row)
+
+
+def _parts(futures: dict[Key, list[Future]], most: int) -> Iterator[dict[Key, list[Future]]]:
+    if len(futures) <= most:
+        yield futures
+        return
+    items = iter(futures.items())
+    while part := dict(islice(items, most)):
+        yield part
+
+
+def _unanswered(futures: dict[Key, list[Future]]) -> Iterator[Future]:
+    return (future for waiting in futures.values() for future in waiting if not future.done())

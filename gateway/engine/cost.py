@@ -1,0 +1,241 @@
+"""What a document may cost, known from its text and variables alone: checked before anything is called.
+
+The cost counts the objects that an answer may have: one per object, times the length of the lists that it is in, as
+asked for by `first` or as declared. A mutation counts ten more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    VariableNode,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
+)
+
+from gateway.engine.declare import DEFAULT_PAGE, Connection
+from gateway.engine.resolve import field_declaration
+from gateway.engine.source import LARGEST_PAGE
+
+_MUTATION = 10
+# The parts of an answer that come with others, and the schema itself.
+_FREE = ("PageInfo", "_Service")
+# Beyond this the exact number tells nobody anything.
+_MOST = 10**12
+
+
+class TooExpensive(Exception):
+    """The document asks for more than a limit allows; nothing has been called."""
+
+    def __init__(self, what: str, found: int, limit: int, advice: str) -> None:
+        super().__init__(f"The document has {found:,} {what}, {limit:,} are allowed; {advice}.")
+        self.details: dict[str, object] = {"limit": limit, "found": found, "measure": what}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a document asks for whatever its variables say; fragments count wherever they are used."""
+
+    depth: int = 0
+    aliases: int = 0
+    fields: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits on a document."""
+
+    depth: int
+    aliases: int
+    root_fields: int
+    cost: int
+
+
+def check_shape(document: DocumentNode, budget: Budget) -> None:
+    """TooExpensive if any operation is too deep or too wide. The document need not be valid yet."""
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    known: dict[str, Shape] = {}
+    for node in document.definitions:
+        if isinstance(node, OperationDefinitionNode):
+            shape = _shape(node.selection_set, fragments, known)
+            if shape.depth > budget.depth:
+                raise TooExpensive("levels", shape.depth, budget.depth, "ask for less depth at once")
+            if shape.aliases > budget.aliases:
+                raise TooExpensive("aliases", shape.aliases, budget.aliases, "ask in several requests")
+            roots = _roots(node.selection_set, fragments, set())
+            if roots > budget.root_fields:
+                raise TooExpensive("root fields", roots, budget.root_fields, "ask in several requests")
+
+
+def check_cost(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Mapping[str, Any],
+    budget: Budget,
+) -> int:
+    """The cost of a valid document's operation; TooExpensive if it is beyond the budget."""
+    cost = _Costs(schema, document, operation, variables).total()
+    if cost > budget.cost:
+        raise TooExpensive("cost", cost, budget.cost, "ask for smaller pages, or for less below each row")
+    return cost
+
+
+def _shape(
+    selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], known: dict[str, Shape]
+) -> Shape:
+    depth = aliases = fields = 0
+    for node in selections.selections:
+        if isinstance(node, FieldNode):
+            below = _shape(node.selection_set, fragments, known) if node.selection_set else Shape()
+            below = Shape(below.depth + 1, below.aliases + (node.alias is not None), below.fields + 1)
+        elif isinstance(node, InlineFragmentNode):
+            below = _shape(node.selection_set, fragments, known)
+        elif isinstance(node, FragmentSpreadNode):
+            below = _shape_of_fragment(node, fragments, known)
+        else:
+            continue
+        depth = max(depth, below.depth)
+        aliases = min(aliases + below.aliases, _MOST)
+        fields = min(fields + below.fields, _MOST)
+    return Shape(depth, aliases, fields)
+
+
+def _shape_of_fragment(
+    node: FragmentSpreadNode, fragments: Mapping[str, FragmentDefinitionNode], known: dict[str, Shape]
+) -> Shape:
+    name = node.name.value
+    if name not in known:
+        known[name] = Shape()  # what a circle finds; validation will say that it is one
+        fragment = fragments.get(name)
+        if fragment is not None:
+            known[name] = _shape(fragment.selection_set, fragments, known)
+    return known[name]
+
+
+def _roots(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], seen: set[str]) -> int:
+    count = 0
+    for node in selections.selections:
+        if isinstance(node, FieldNode):
+            count += 1
+        elif isinstance(node, InlineFragmentNode):
+            count += _roots(node.selection_set, fragments, seen)
+        elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+            seen.add(node.name.value)
+            if fragment := fragments.get(node.name.value):
+                count += _roots(fragment.selection_set, fragments, seen)
+    return count
+
+
+class _Costs:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        variables: Mapping[str, Any],
+    ) -> None:
+        self._schema = schema
+        self._operation = operation
+        self._variables = {**_defaults(operation), **variables}
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        # A fragment costs the same wherever it is used: within a page, the length is the page's.
+        self._known: dict[tuple[str, int], int] = {}
+
+    def total(self) -> int:
+        operation = self._operation
+        root = self._schema.get_root_type(operation.operation)
+        cost = self._selections(operation.selection_set, root, 1)
+        if operation.operation is OperationType.MUTATION:
+            cost += _MUTATION * _roots(operation.selection_set, self._fragments, set())
+        return min(cost, _MOST)
+
+    def _selections(self, selections: SelectionSetNode, parent: Any, page: int) -> int:
+        cost = 0
+        for node in selections.selections:
+            if isinstance(node, FieldNode):
+                cost += self._field(node, parent, page)
+            elif isinstance(node, InlineFragmentNode):
+                condition = node.type_condition
+                inner = self._schema.get_type(condition.name.value) if condition else parent
+                cost += self._selections(node.selection_set, inner, page)
+            elif isinstance(node, FragmentSpreadNode):
+                cost += self._fragment(node.name.value, page)
+            if cost > _MOST:
+                return _MOST
+        return cost
+
+    def _fragment(self, name: str, page: int) -> int:
+        known = self._known.get((name, page))
+        if known is None:
+            fragment = self._fragments[name]
+            parent = self._schema.get_type(fragment.type_condition.name.value)
+            known = self._known[name, page] = self._selections(fragment.selection_set, parent, page)
+        return known
+
+    def _field(self, node: FieldNode, parent: Any, page: int) -> int:
+        if node.selection_set is None:
+            return 0
+        field = self._schema.get_field(parent, node.name.value)
+        if field is None:
+            return 0
+        declared = field_declaration(field)
+        named = get_named_type(field.type)
+        if declared is not None and isinstance(declared.read, Connection):
+            # The connection is free, its rows are not.
+            return 1 + self._selections(node.selection_set, named, self._length(node, "first", DEFAULT_PAGE))
+        length = 1
+        if is_list_type(get_nullable_type(field.type)):
+            if _is_of_connection(parent):
+                length = page
+            elif node.name.value == "_entities":
+                length = self._length(node, "representations", LARGEST_PAGE)
+            else:
+                length = declared.size if declared is not None else 1
+        own = 0 if named.name.startswith("__") or named.name.endswith("Edge") or named.name in _FREE else 1
+        return length * (own + self._selections(node.selection_set, named, page))
+
+    def _length(self, node: FieldNode, argument: str, default: int) -> int:
+        """How long a list is asked to be; what cannot be right is refused later, and costs as much as could be."""
+        for given in node.arguments or ():
+            if given.name.value != argument:
+                continue
+            value: Any = given.value
+            if isinstance(value, VariableNode):
+                value = self._variables.get(value.name.value, default)
+            elif isinstance(value, IntValueNode):
+                value = int(value.value)
+            elif isinstance(value, ListValueNode):
+                value = value.values
+            if isinstance(value, list | tuple):
+                return len(value)
+            return min(value, LARGEST_PAGE) if isinstance(value, int) and value > 0 else default
+        return default
+
+
+def _is_of_connection(type: Any) -> bool:
+    return isinstance(type, GraphQLObjectType) and type.name.endswith("Connection")
+
+
+def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable in operation.variable_definitions or ():
+        if isinstance(variable.default_value, IntValueNode):
+            found[variable.variable.name.value] = int(variable.default_value.value)
+    return found

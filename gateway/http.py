@@ -1,0 +1,224 @@
+"""GraphQL over HTTP: GET and POST, both media types, and for each failure the status that it has there."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from graphql import GraphQLError, OperationType
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse, Response
+
+from gateway.backends import Backends
+from gateway.bodies import BodyTooLarge, read_body
+from gateway.config import Settings
+from gateway.context import Request
+from gateway.engine.cost import TooExpensive
+from gateway.engine.document import DocumentInvalid, Documents
+from gateway.errors import (
+    BAD_USER_INPUT,
+    DOCUMENT_INVALID,
+    DOCUMENT_TOO_EXPENSIVE,
+    SERVICE_UNAVAILABLE,
+    UNAUTHENTICATED,
+    FieldError,
+    field_error,
+    masked,
+)
+from gateway.ide import Page
+from gateway.negotiation import GRAPHQL, JSON, media_type, wants_page
+from gateway.tokens import TokenInvalid, Tokens
+from services.shared.identity import Caller, CallerKind
+from services.shared.telemetry import log, trace_id
+
+_ANYONE = Caller(CallerKind.ANYONE)
+_NO_STORE = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The parameters of a GraphQL request."""
+
+    query: str
+    operation_name: str | None
+    variables: Mapping[str, Any]
+
+
+class Refusal(Exception):
+    """The request is answered without being executed, with errors and this status."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, reason: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = FieldError(code, message, reason=reason)
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True)
+class GraphQLEndpoint:
+    """What answers at /graphql."""
+
+    documents: Documents
+    backends: Backends
+    tokens: Tokens
+    settings: Settings
+    page: Page
+    # A request without a token asks as anyone.
+    anyone: Caller = field(default=_ANYONE)
+
+    async def answer(self, http: HttpRequest) -> Response:
+        """GET and POST of /graphql."""
+        request_id: str = http.scope["request_id"]
+        accept = ",".join(http.headers.getlist("accept"))
+        if http.method == "GET" and "query" not in http.query_params and wants_page(accept):
+            return HTMLResponse(
+                self.page.html, headers={"Content-Security-Policy": self.page.content_security_policy, **_NO_STORE}
+            )
+        type = media_type(accept)
+        try:
+            if type is None:
+                raise Refusal(406, BAD_USER_INPUT, f"Answers are {GRAPHQL} or {JSON}.", reason="NOT_ACCEPTABLE")
+            viewer = self._viewer(http)
+            asked = _from_url(http) if http.method == "GET" else await self._from_body(http)
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                return await self._execute(
+                    asked, Request(viewer, self.backends, request_id), type, get=http.method == "GET"
+                )
+        except Refusal as refusal:
+            errors = [_located(refusal.error, request_id)]
+            return _response({"errors": errors}, refusal.status, type or JSON, refusal.headers)
+        except TimeoutError:
+            error = FieldError(SERVICE_UNAVAILABLE, "The answer took too long; ask for less.", reason="REQUEST_TIMEOUT")
+            return _response({"errors": [_located(error, request_id)]}, 504, type or JSON)
+
+    async def _execute(self, asked: Asked, request: Request, type: str, *, get: bool) -> Response:
+        # Of a request that is well-formed as such, application/json says by its errors alone what is wrong with it.
+        wrong = 400 if type == GRAPHQL else 200
+        try:
+            document = self.documents.prepare(asked.query)
+            operation = self.documents.operation(document, asked.operation_name)
+            if get and operation.operation is not OperationType.QUERY:
+                raise Refusal(
+                    405,
+                    BAD_USER_INPUT,
+                    "Only queries can be sent by GET.",
+                    reason="METHOD_NOT_ALLOWED",
+                    headers={"Allow": "POST"},
+                )
+            result = await self.documents.execute(document, operation, asked.variables, request)
+        except DocumentInvalid as invalid:
+            errors = [_formatted(error, DOCUMENT_INVALID, request.id) for error in invalid.errors]
+            return _response({"errors": errors}, wrong, type)
+        except TooExpensive as expensive:
+            refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
+            return _response({"errors": [_located(refused, request.id)]}, wrong, type)
+        if not result.errors:
+            return _response({"data": result.data}, 200, type)
+        errors = [_formatted(error, BAD_USER_INPUT, request.id) for error in result.errors]
+        if result.data is None and not any(error.path for error in result.errors):
+            # Variables that do not fit: nothing was executed.
+            return _response({"errors": errors}, wrong, type)
+        return _response({"errors": errors, "data": result.data}, 200, type)
+
+    def _viewer(self, http: HttpRequest) -> Caller:
+        """Who asks; without a token, anyone. A token that does not hold is refused, never taken for none."""
+        given = http.headers.getlist("authorization")
+        if not given:
+            return self.anyone
+        scheme, _, token = given[0].partition(" ")
+        try:
+            if len(given) > 1 or scheme.lower() != "bearer":
+                raise TokenInvalid("Send one token, as `Authorization: Bearer ...`.")
+            return self.tokens.viewer(token.strip())
+        except TokenInvalid as error:
+            challenge = f'Bearer realm="alliance", error="invalid_token", error_description="{error}"'
+            raise Refusal(
+                401, UNAUTHENTICATED, str(error), reason="TOKEN_INVALID", headers={"WWW-Authenticate": challenge}
+            ) from error
+
+    async def _from_body(self, http: HttpRequest) -> Asked:
+        type, _, parameters = http.headers.get("content-type", "").partition(";")
+        charset = parameters.replace(" ", "").lower()
+        if type.strip().lower() != JSON or (charset.startswith("charset=") and charset not in _UTF8):
+            raise Refusal(415, BAD_USER_INPUT, f"Send the request as {JSON} in UTF-8.", reason="MEDIA_TYPE_UNSUPPORTED")
+        if http.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refusal(415, BAD_USER_INPUT, "Send the request uncompressed.", reason="ENCODING_UNSUPPORTED")
+        most = self.settings.limits.body_bytes
+        try:
+            body = orjson.loads(await read_body(http, most))
+        except BodyTooLarge as error:
+            message = f"A request has {most:,} bytes at most; send less at once."
+            raise Refusal(413, BAD_USER_INPUT, message, reason="BODY_TOO_LARGE") from error
+        except orjson.JSONDecodeError as error:
+            raise Refusal(400, BAD_USER_INPUT, f"The body is not JSON: {error}.", reason="JSON_MALFORMED") from error
+        if isinstance(body, list):
+            raise Refusal(400, BAD_USER_INPUT, "Send one request at a time.", reason="BATCHING_NOT_SUPPORTED")
+        if not isinstance(body, dict):
+            raise _malformed("The body has to be an object with `query`.")
+        return _asked(body)
+
+
+_UTF8 = ("charset=utf-8", 'charset="utf-8"', "charset=utf8")
+
+
+def _from_url(http: HttpRequest) -> Asked:
+    given: dict[str, Any] = dict(http.query_params)
+    for name in ("variables", "extensions"):
+        if name in given:
+            try:
+                given[name] = orjson.loads(given[name])
+            except orjson.JSONDecodeError as error:
+                raise _malformed(f"`{name}` is not JSON: {error}.") from error
+    return _asked(given)
+
+
+def _asked(given: Mapping[str, Any]) -> Asked:
+    query, name = given.get("query"), given.get("operationName")
+    variables, extensions = given.get("variables"), given.get("extensions")
+    if not isinstance(query, str) or not query.strip():
+        raise _malformed("`query` has to be a document, as text.")
+    if name is not None and not isinstance(name, str):
+        raise _malformed("`operationName` has to be text.")
+    if variables is not None and not isinstance(variables, dict):
+        raise _malformed("`variables` has to be an object.")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise _malformed("`extensions` has to be an object.")
+    return Asked(query, name or None, variables or {})
+
+
+def _malformed(message: str) -> Refusal:
+    return Refusal(400, BAD_USER_INPUT, message, reason="REQUEST_MALFORMED")
+
+
+def _formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]:
+    """An error as it is answered; what nobody expected is logged whole and told as a trace id."""
+    cause = error.original_error
+    if cause is None or isinstance(cause, GraphQLError):
+        told = FieldError(code, error.message)
+    else:
+        expected = field_error(cause)
+        if expected is None:
+            log.error("unexpected error", path=error.path, request_id=request_id, exc_info=cause)
+        told = expected or masked()
+    formatted = _located(told, request_id)
+    if error.locations:
+        formatted["locations"] = [location.formatted for location in error.locations]
+    if error.path:
+        formatted["path"] = error.path
+    return formatted
+
+
+def _located(error: FieldError, request_id: str) -> dict[str, Any]:
+    # Without tracing the request's id is what logs can be searched for.
+    return {"message": error.message, "extensions": {**error.extensions, "traceId": trace_id() or request_id}}
+
+
+def _response(content: Mapping[str, Any], status: int, type: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        orjson.dumps(content),
+        status,
+        headers={"Content-Type": f"{type}; charset=utf-8", **_NO_STORE, **(headers or {})},
+    )
