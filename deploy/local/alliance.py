@@ -1,8 +1,6 @@
 """The whole alliance on one machine: the database, four services and the gateway, each a process of its own."""
 
 import asyncio
-import fcntl
-import os
 import socket
 import sys
 import time
@@ -10,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import grpc
 import httpx
@@ -18,6 +16,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import embedded, keys
+from deploy.local.lock import Lock, Locked
 from deploy.local.options import Options
 from deploy.local.processes import Process, Program
 
@@ -30,7 +29,7 @@ _GRACE_SECONDS = {"gateway": 8.0, "database": 10.0}
 _SERVICE_GRACE_SECONDS = 8.0
 _WATCH_SECONDS = 0.2
 # After a stop the kernel may hold on to a port for a moment.
-_PORT_PATIENCE_SECONDS = 3.0
+_PORT_PATIENCE_SECONDS = 1.0
 
 Healthy = Callable[[str, float], None]
 Died = Callable[[Process], None]
@@ -52,7 +51,7 @@ class Alliance:
         self.data = options.data.resolve()
         self._ports = {name: port or embedded.free_port() for name, port in _ports(options).items()}
         self._processes: dict[str, Process] = {}
-        self._lock: IO[str] | None = None
+        self._lock = Lock(self._run / "lock")
         self.startup_seconds = 0.0
 
     @property
@@ -82,7 +81,12 @@ class Alliance:
         began = time.monotonic()
         for folder in (self.data, self._run, self._logs):
             folder.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        try:
+            self._lock.take()
+        except Locked as holder:
+            raise CannotStart(
+                f"An alliance runs on {self.data} already (pid {holder}). Stop it, or use another folder with --data."
+            ) from None
         try:
             keys.ensure_keys(self._keys)
             self._processes = {p.name: Process(p, self._run, self._logs) for p in self._programs()}
@@ -119,9 +123,7 @@ class Alliance:
         for names in (["gateway"], list(SERVICES), ["database"]):
             running = [self._processes[name] for name in names if name in self._processes]
             await asyncio.gather(*(p.stop(_GRACE_SECONDS.get(p.name, _SERVICE_GRACE_SECONDS)) for p in running))
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.give_up()
 
     def kill(self) -> None:
         """Ends everything at once."""
@@ -188,23 +190,6 @@ class Alliance:
         folder = self.data / "database"
         folder.mkdir(parents=True, exist_ok=True)
         return Program("database", tuple(embedded.command(folder, port)), {}, port, healthy)
-
-    def _take_lock(self) -> None:
-        path = self._run / "lock"
-        self._lock = path.open("a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            pid = self._lock.read().strip()
-            self._lock.close()
-            self._lock = None
-            raise CannotStart(
-                f"An alliance runs on {self.data} already (pid {pid}). Stop it, or use another folder with --data."
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
 
     async def _check_ports(self) -> None:
         until = time.monotonic() + _PORT_PATIENCE_SECONDS
