@@ -23,7 +23,12 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 # Every RPC of the alliance is idempotent, so that a call whose fate is unknown may be sent again. gRPC adds the jitter,
 # and stops retrying a server that mostly fails.
-_RETRY = {
+#
+# A target is resolved by DNS, as `dns:///host:port` says and plain `host:port` means. Where the name stands for several
+# processes (a headless Service of Kubernetes), calls go to all of them in turn; by default gRPC would stay with the
+# first address, since one connection carries all calls. A retry goes to the next address.
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
             "name": [{}],
@@ -67,14 +72,16 @@ class Client(Generic[Stub]):
         self._channel = aio.insecure_channel(
             target,
             options=(
-                ("grpc.service_config", json.dumps(_RETRY)),
+                ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
                 ("grpc.enable_retries", 1),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.keepalive_time_ms", 20_000),
                 ("grpc.keepalive_timeout_ms", 5_000),
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 2_000),
+                ("grpc.max_reconnect_backoff_ms", 1_000),
+                # Processes come and go under new addresses; gRPC's default of 30 s would be an outage.
+                ("grpc.dns_min_time_between_resolutions_ms", 2_000),
             ),
             interceptors=list(interceptors),
         )

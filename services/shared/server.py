@@ -30,6 +30,12 @@ Job = Callable[[], Awaitable[None]]
 
 _HEALTH_PERIOD_SECONDS = 2.0
 _PING_TIMEOUT_SECONDS = 2.0
+# What a liveness probe asks the health service about: SERVING as long as this process answers at all. Readiness asks
+# about "": an outage of the database must take a process out of service, not restart it.
+ALIVE = "alive"
+# Clients look for new processes of a service when a connection ends, so each is ended in friendship now and then.
+_CONNECTION_AGE_MS = 300_000
+_CONNECTION_AGE_GRACE_MS = 60_000
 # Methods of the platform, not of the alliance: they show neither data nor effect.
 _PLATFORM = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
@@ -65,6 +71,8 @@ class Server:
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
+                ("grpc.max_connection_age_grace_ms", _CONNECTION_AGE_GRACE_MS),
             ),
             maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
@@ -82,6 +90,7 @@ class Server:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, stop.set)
         await self._set_health(serving=False)
+        await self._health.set(ALIVE, health_pb2.HealthCheckResponse.SERVING)
         try:
             self._server.add_insecure_port(self._settings.listen)
         except RuntimeError as error:

@@ -89,6 +89,7 @@ async def test_a_stop_lets_calls_in_flight_finish(process: ServiceProcess):
     # Those that came too late were refused as a whole; none was cut off.
     assert all(isinstance(answer, pb.Partner | Unavailable) for answer in answers)
     process.start()
+    assert await client.ready(20)
     names = {row.name for row in (await client.call(client.stub.ListPartners, pb.ListPartnersRequest())).partners}
     assert {answer.name for answer in answers if isinstance(answer, pb.Partner)} <= names
 
