@@ -19,7 +19,7 @@ class ServiceSettings(BaseSettings):
     )
     mongodb_database: str = Field(description="this service's own database")
     identity_key_file: Path = Field(description="private JWK (Ed25519) by which this process proves its name")
-    trust_file: Path = Field(description="public JWKS of all processes; a key's kid is its process's name")
+    trust_file: Path = Field(description="public JWKS of all processes, by kid: process, or process/anything")
 
     accounts_target: str = "127.0.0.1:50051"
     partners_target: str = "127.0.0.1:50052"

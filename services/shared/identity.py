@@ -1,5 +1,8 @@
 """Who calls: every call between processes carries a short-lived token signed by the calling process's own key.
 
+A key's kid is its process's name, or the name, a slash and whatever tells two keys of one process apart: while a key is
+replaced, the trust file holds the old one and the new one.
+
 The gateway, and only the gateway, may add for whom it calls; it has authenticated them. A machine has no token: it
 signs its message, which the method itself checks.
 """
@@ -124,7 +127,8 @@ class Signer:
         now = time.time()
         if now >= self._renew_at:
             claims = {"iss": self._name, "aud": AUDIENCE, "iat": int(now), "exp": int(now) + LIFETIME_SECONDS}
-            self._token = jwt.encode({"alg": "Ed25519", "kid": self._name}, claims, self._key, algorithms=["Ed25519"])
+            header = {"alg": "Ed25519", "kid": self._key.kid or self._name}
+            self._token = jwt.encode(header, claims, self._key, algorithms=["Ed25519"])
             self._renew_at = now + LIFETIME_SECONDS - _RENEW_BEFORE_SECONDS
         return self._token
 
@@ -169,7 +173,7 @@ class Verifier:
                 reason="PROCESS_TOKEN_INVALID",
             ) from error
         name = str(decoded.claims["iss"])
-        if name != decoded.header["kid"]:
+        if name != str(decoded.header["kid"]).partition("/")[0]:
             raise Unauthenticated("The process token's issuer is not its key's owner.", reason="PROCESS_TOKEN_INVALID")
         return name, float(decoded.claims["exp"])
 

@@ -135,3 +135,16 @@ def test_the_trust_file_holds_no_private_key(keys: Path):
     published = json.loads(trust_file(keys).read_text())
     assert all("d" not in key for key in published["keys"])
     assert len(KeySet.import_key_set(published).keys) == 5
+
+
+def test_while_a_key_is_replaced_the_old_one_and_the_new_one_are_good(keys: Path, tmp_path: Path):
+    new = OKPKey.generate_key("Ed25519", {"kid": "accounts/2"}, private=True)
+    trusted = json.loads(trust_file(keys).read_text())["keys"]
+    (tmp_path / "trust.jwks").write_text(json.dumps({"keys": [*trusted, new.as_dict(private=False)]}))
+    (tmp_path / "accounts.jwk").write_text(json.dumps(new.as_dict(private=True)))
+    both = Verifier.from_file(tmp_path / "trust.jwks")
+    assert both.process(signer(keys, "accounts").token()) == "accounts"
+    assert both.process(Signer.from_file("accounts", tmp_path / "accounts.jwk").token()) == "accounts"
+    # The new key stands for its own process and for no other.
+    with pytest.raises(Unauthenticated):
+        both.process(Signer.from_file("gateway", tmp_path / "accounts.jwk").token())
