@@ -5,7 +5,6 @@ import uvloop
 from alliance.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
 from services.accounts import events, store
-from services.accounts.boundary import Boundary
 from services.accounts.config import Settings
 from services.accounts.factors import FACTORS
 from services.accounts.rpc import AccountsRpc
@@ -16,6 +15,7 @@ from services.accounts.store.factors import FactorStore
 from services.accounts.store.members import MemberStore
 from services.shared import clock, outbox, telemetry
 from services.shared.client import Client
+from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox, Relay
@@ -38,7 +38,7 @@ async def main() -> None:
     member_store, factor_store = MemberStore(database), FactorStore(database)
     members = Members(member_store, clock.now)
     acts = Acts(ActStore(database), member_store, factor_store, events.announcer(events_out), clock.now)
-    rpc = AccountsRpc(members, acts, Boundary(database, relay))
+    rpc = AccountsRpc(members, acts, Idempotency(database, relay))
 
     async def prepare() -> None:
         await database.create_indexes({**store.INDEXES, **outbox.INDEXES})

@@ -6,10 +6,10 @@ from typing import Any
 from alliance.accounts.v1 import accounts_pb2 as pb
 from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceServicer
 from services.accounts import messages
-from services.accounts.boundary import Boundary
 from services.accounts.service.acts import Acts
 from services.accounts.service.members import Members
 from services.shared import checks
+from services.shared.idempotency import Idempotency
 from services.shared.identity import current_caller
 from services.shared.mongo import Transaction
 from services.shared.pages import PageQuery
@@ -21,10 +21,10 @@ Context = Any
 class AccountsRpc(AccountsServiceServicer):
     """The methods, as the proto describes them."""
 
-    def __init__(self, members: Members, acts: Acts, boundary: Boundary) -> None:
+    def __init__(self, members: Members, acts: Acts, idempotency: Idempotency) -> None:
         self._members = members
         self._acts = acts
-        self._boundary = boundary
+        self._idempotency = idempotency
 
     async def EnrolMember(self, request: pb.EnrolMemberRequest, context: Context) -> pb.EnrolMemberResponse:
         async def effect(tx: Transaction) -> pb.EnrolMemberResponse:
@@ -36,7 +36,7 @@ class AccountsRpc(AccountsServiceServicer):
             )
             return pb.EnrolMemberResponse(member=messages.member(member))
 
-        return await self._boundary.once(request, pb.EnrolMemberResponse, effect)
+        return (await self._idempotency.once(request, pb.EnrolMemberResponse, effect)).response
 
     async def BatchGetMembers(self, request: pb.BatchGetMembersRequest, context: Context) -> pb.BatchGetMembersResponse:
         checks.batch(request.ids)
@@ -54,7 +54,7 @@ class AccountsRpc(AccountsServiceServicer):
         def without_code(response: pb.CreateLinkCodeResponse) -> pb.CreateLinkCodeResponse:
             return pb.CreateLinkCodeResponse(expires_at=response.expires_at)
 
-        return await self._boundary.once(request, pb.CreateLinkCodeResponse, effect, stored=without_code)
+        return (await self._idempotency.once(request, pb.CreateLinkCodeResponse, effect, stored=without_code)).response
 
     async def LinkIdentity(self, request: pb.LinkIdentityRequest, context: Context) -> pb.LinkIdentityResponse:
         async def effect(tx: Transaction) -> pb.LinkIdentityResponse:
@@ -66,7 +66,7 @@ class AccountsRpc(AccountsServiceServicer):
             )
             return pb.LinkIdentityResponse(identity=messages.identity(identity))
 
-        return await self._boundary.once(request, pb.LinkIdentityResponse, effect)
+        return (await self._idempotency.once(request, pb.LinkIdentityResponse, effect)).response
 
     async def BatchFindIdentities(
         self, request: pb.BatchFindIdentitiesRequest, context: Context
@@ -92,7 +92,7 @@ class AccountsRpc(AccountsServiceServicer):
             )
             return pb.SetConsentResponse(consent=messages.consent(consent))
 
-        return await self._boundary.once(request, pb.SetConsentResponse, effect)
+        return (await self._idempotency.once(request, pb.SetConsentResponse, effect)).response
 
     async def BatchListConsents(
         self, request: pb.BatchListConsentsRequest, context: Context
@@ -121,11 +121,11 @@ class AccountsRpc(AccountsServiceServicer):
             acts = await self._acts.report(tx, current_caller().partner_id, reported)
             return pb.ReportActsResponse(acts=map(messages.act, acts))
 
-        return await self._boundary.once(request, pb.ReportActsResponse, effect)
+        return (await self._idempotency.once(request, pb.ReportActsResponse, effect)).response
 
     async def RecordDropOffs(self, request: pb.RecordDropOffsRequest, context: Context) -> pb.RecordDropOffsResponse:
         events = [messages.drop_off(event, f"events[{number}].") for number, event in enumerate(request.events)]
-        acts = await self._boundary.transaction(lambda tx: self._acts.record_drop_offs(tx, events))
+        acts, _ = await self._idempotency.commit(lambda tx: self._acts.record_drop_offs(tx, events))
         return pb.RecordDropOffsResponse(acts=map(messages.act, acts))
 
     async def BatchGetActs(self, request: pb.BatchGetActsRequest, context: Context) -> pb.BatchGetActsResponse:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -14,9 +14,10 @@ from services.shared.client import time_left
 from services.shared.errors import AlreadyExists, DomainError, InvalidArgument
 from services.shared.identity import current_caller
 from services.shared.mongo import Database, Document, Transaction
-from services.shared.outbox import Outbox, Relay
+from services.shared.outbox import Event, Outbox, Relay
 
 R = TypeVar("R", bound=Message)
+T = TypeVar("T")
 
 _COLLECTION = "requests"
 _REQUEST_ID = re.compile(r"[!-~]{1,64}")
@@ -86,8 +87,19 @@ class Idempotency:
             if found := await self._requests.find_one({"_id": key}):
                 return await self._replay(found, digest, response_type)
             raise
-        settled = not events or self._relay is None or await self._relay.settle(events, time_left(_SETTLE_SECONDS))
-        return Done(response, settled)
+        return Done(response, await self._settle(events))
+
+    async def commit(self, effect: Callable[[Transaction], Awaitable[T]]) -> tuple[T, bool]:
+        """Runs an effect that is idempotent by itself; its result, and whether everything that it causes elsewhere has
+        happened already.
+        """
+        result, events = await self._database.transaction(effect)
+        return result, await self._settle(events)
+
+    async def _settle(self, events: Sequence[Event]) -> bool:
+        if not events or self._relay is None:
+            return True
+        return await self._relay.settle(events, time_left(_SETTLE_SECONDS))
 
     async def _replay(self, row: Document, digest: bytes, response_type: type[R]) -> Done[R]:
         if bytes(row["digest"]) != digest:

@@ -280,6 +280,7 @@ def stamp(seconds: int, nanos: int = 0) -> dict[str, int]:
     [
         ({"kind": 0}, "kind"),
         ({"kind": 99}, "kind"),
+        ({"kind": pb.ACT_KIND_PET_RECYCLING}, "kind"),
         ({"quantity": 0}, "quantity"),
         ({"quantity": -5}, "quantity"),
         ({"quantity": 1_000_001}, "quantity"),

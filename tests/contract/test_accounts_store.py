@@ -1,4 +1,4 @@
-"""What the accounts service leaves in its database at the start, and after lost races."""
+"""What the accounts service leaves in its database at the start."""
 
 import asyncio
 from dataclasses import replace
@@ -6,15 +6,11 @@ from dataclasses import replace
 import pytest
 
 from services.accounts import store
-from services.accounts.boundary import Boundary, TooMuchContention
 from services.accounts.domain.acts import ActKind
 from services.accounts.factors import FACTORS
 from services.accounts.store.factors import FactorStore
-from services.accounts.store.races import LostRace
 from services.shared import outbox
-from services.shared.mongo import Database, Transaction
-from services.shared.outbox import Outbox, Relay
-from tests.support.errors import refused
+from services.shared.mongo import Database
 
 
 @pytest.fixture
@@ -40,28 +36,3 @@ async def test_r16_a_row_of_the_catalogue_never_changes(factors: FactorStore):
     later = replace(FACTORS[2], id="bus-trip-2026", version=4, valid_from=FACTORS[2].valid_from.replace(year=2026))
     await factors.seed([*FACTORS, later])
     assert await factors.factors_of([ActKind.BUS_TRIP]) == [*FACTORS[:3], later]
-
-
-async def test_an_effect_that_lost_a_race_leaves_nothing_and_is_run_again(database: Database):
-    boundary = Boundary(database, Relay(Outbox(database), {}))
-    attempts: list[int] = []
-
-    async def effect(tx: Transaction) -> str:
-        attempts.append(len(attempts))
-        await database["rows"].insert_one({"_id": len(attempts)}, session=tx.session)
-        if len(attempts) < 3:
-            raise LostRace
-        return "done"
-
-    assert await boundary.transaction(effect) == "done"
-    assert [row["_id"] async for row in database["rows"].find({})] == [3]
-
-
-async def test_an_effect_that_always_loses_is_given_up(database: Database):
-    boundary = Boundary(database, Relay(Outbox(database), {}))
-
-    async def effect(tx: Transaction) -> None:
-        raise LostRace
-
-    error = await refused(TooMuchContention, boundary.transaction(effect))
-    assert error.reason == "TOO_MUCH_CONTENTION"

@@ -10,6 +10,7 @@ import pytest
 from alliance.partners.v1 import partners_pb2 as pb
 from services.shared import identity, outbox
 from services.shared.errors import (
+    Aborted,
     AlreadyExists,
     DomainError,
     FailedPrecondition,
@@ -19,7 +20,7 @@ from services.shared.errors import (
 )
 from services.shared.idempotency import Done, Idempotency
 from services.shared.identity import Caller, CallerKind
-from services.shared.mongo import Database, Transaction
+from services.shared.mongo import Database, LostRace, Transaction
 from services.shared.outbox import Outbox, Relay
 from tests.support.errors import refused
 
@@ -102,6 +103,30 @@ async def test_another_input_under_the_same_id_is_refused(ready: Database):
     error = await refused(AlreadyExists, order(ready, None, "r1", points=6))
     assert error.reason == "REQUEST_ID_REUSED"
     assert error.metadata == {"request_id": "r1"}
+
+
+async def test_an_effect_that_lost_a_race_leaves_nothing_and_is_run_again(ready: Database):
+    attempts: list[int] = []
+
+    async def effect(tx: Transaction) -> str:
+        attempts.append(len(attempts))
+        await ready["blocks"].insert_one({"_id": len(attempts)}, session=tx.session)
+        if len(attempts) < 3:
+            raise LostRace
+        return "done"
+
+    assert await Idempotency(ready).commit(effect) == ("done", True)
+    assert [row["_id"] async for row in ready["blocks"].find({})] == [3]
+
+
+async def test_an_effect_that_always_loses_is_given_up(ready: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.shared.mongo._CONFLICTS_FOR_SECONDS", 0.2)
+
+    async def effect(tx: Transaction) -> None:
+        raise LostRace
+
+    error = await refused(Aborted, Idempotency(ready).commit(effect))
+    assert error.reason == "TOO_MANY_CONFLICTS"
 
 
 async def test_callers_do_not_meet_in_each_others_request_ids(ready: Database):

@@ -20,7 +20,9 @@ class ActKind(StrEnum):
 
 
 TRIPS = frozenset({ActKind.BUS_TRIP, ActKind.METRO_TRIP, ActKind.LIGHT_RAIL_TRIP})
-DROP_OFFS = frozenset({ActKind.PET_RECYCLING, ActKind.CARDBOARD_RECYCLING, ActKind.BOX_REUSE})
+# What a brand cannot report: only a machine has weighed it.
+WEIGHED = frozenset({ActKind.PET_RECYCLING, ActKind.CARDBOARD_RECYCLING})
+DROP_OFFS = WEIGHED | frozenset({ActKind.BOX_REUSE})
 
 
 class ActStatus(StrEnum):

@@ -10,6 +10,7 @@ from typing import TypeVar
 from services.accounts.domain.acts import (
     DROP_OFFS,
     TRIPS,
+    WEIGHED,
     Act,
     ActCount,
     ActKind,
@@ -220,6 +221,8 @@ def _checked_report(report: ReportedAct, at: str) -> ReportedAct:
     else:
         number = ""
         checks.id_of(report.member_id, f"{at}member_id", "member")
+    if report.kind in WEIGHED:
+        raise checks.FieldInvalid(f"{at}kind", "is weighed by a machine, which reports it itself; leave it out.")
     checks.whole(report.quantity, f"{at}quantity", 1, _LARGEST_QUANTITY)
     reference = checks.text(report.reference, f"{at}reference", 0, _LONGEST_REFERENCE)
     if report.kind in TRIPS and not normal_reference(reference):

@@ -12,8 +12,7 @@ from pymongo import IndexModel, UpdateOne
 from services.accounts.domain.acts import Act, ActCount, ActKind, ActStatus, CarbonTotal, Claim, ClaimSum
 from services.accounts.domain.caps import CapKey
 from services.accounts.domain.decisions import OLDEST_ACT, Decision
-from services.accounts.store.races import LostRace, racing
-from services.shared.mongo import Database, Document, Indexes, Transaction
+from services.shared.mongo import Database, Document, Indexes, LostRace, Transaction, racing
 from services.shared.pages import Page, PageQuery, find_page
 
 _KEEP_CAPS_SECONDS = int(OLDEST_ACT.total_seconds()) + 2 * 86_400

@@ -8,9 +8,8 @@ from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from services.accounts.domain.members import Consent, Identity, LinkCode, Member
-from services.accounts.store.races import racing
 from services.shared.errors import AlreadyExists
-from services.shared.mongo import Database, Document, Indexes, Transaction
+from services.shared.mongo import Database, Document, Indexes, Transaction, racing
 from services.shared.pages import Page, PageQuery, find_page, time_order
 
 INDEXES: Indexes = {

@@ -916,6 +916,7 @@ class ActReport(_message.Message):
     member_id: _builtins.str
     customer_number: _builtins.str
     kind: Global___ActKind.ValueType
+    """Any but PET_RECYCLING and CARDBOARD_RECYCLING: what has to be weighed is reported by the machine that did."""
     quantity: _builtins.int
     """In the unit of the kind; 1 to 1,000,000 (a trip of 1,000 km, a tonne of material)."""
     reference: _builtins.str

@@ -32,7 +32,7 @@ class AccountsServiceStub:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
-    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
+    ABORTED / TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     def __init__(self, channel):
@@ -155,7 +155,7 @@ class AccountsServiceServicer:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
-    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
+    ABORTED / TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     def EnrolMember(self, request, context):
@@ -444,7 +444,7 @@ class AccountsService:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
-    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
+    ABORTED / TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     @staticmethod

@@ -33,7 +33,7 @@ class AccountsServiceStub:
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
-    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
+    ABORTED / TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     @_typing.overload
@@ -115,7 +115,7 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
-    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
+    ABORTED / TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -193,7 +193,7 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
     google.rpc.ErrorInfo whose reason is named below. A mutation that met others on the same records again and again is
-    ABORTED / TOO_MUCH_CONTENTION or TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
+    ABORTED / TOO_MANY_CONFLICTS: nothing is stored, the same call may be sent again.
     """
 
     @_abc_1.abstractmethod
