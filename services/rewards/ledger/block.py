@@ -1,0 +1,142 @@
+"""A block: commands and what they did, chained to the block before by its hash.
+
+The payload is a JSON array, without spaces, of [command, outcome, chain]; commands, events and all that they hold are
+arrays that begin with a number for their type, then have the fields in order. There is exactly one way to write a
+payload, so that the hash over it is the hash over its meaning.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import orjson
+
+from services.rewards.ledger import model
+from services.rewards.ledger.model import Command, Decision, Event, Hold, Lot, Passage, Refusal
+
+GENESIS = bytes(32)
+LARGEST_BLOCK = 1_000  # commands
+
+_COMMANDS: tuple[type, ...] = (
+    model.Allot,
+    model.Send,
+    model.Receive,
+    model.Settle,
+    model.Issue,
+    model.Place,
+    model.Capture,
+    model.Void,
+    model.Cancel,
+    model.Sweep,
+)
+_EVENTS: tuple[type, ...] = (
+    model.Allotted,
+    model.Sent,
+    model.Received,
+    model.Settled,
+    model.Issued,
+    model.Repaid,
+    model.Placed,
+    model.Captured,
+    model.Released,
+    model.Cancelled,
+    model.Expired,
+)
+# A number, once given, is never given to another type.
+_COMMAND_CODE = {kind: code for code, kind in enumerate(_COMMANDS, 1)}
+_EVENT_CODE = {kind: code for code, kind in enumerate(_EVENTS, 1)}
+_LOTS_AT: dict[type, int] = {
+    model.Issued: 2,
+    model.Repaid: 3,
+    model.Captured: 3,
+    model.Cancelled: 3,
+    model.Expired: 1,
+}
+
+
+class Posting(NamedTuple):
+    """A command and its outcome."""
+
+    command: Command
+    decision: Decision
+    chain: int = 0  # where linked commands begin: how many they are
+
+
+class Block(NamedTuple):
+    """One link of a partition's chain; `at` is its time, never before that of the block before it."""
+
+    partition: int
+    seq: int
+    at: int
+    previous: bytes
+    payload: bytes
+    hash: bytes
+
+    @classmethod
+    def build(cls, partition: int, seq: int, at: int, previous: bytes, postings: "list[Posting]") -> "Block":
+        payload = encode(postings)
+        return cls(partition, seq, at, previous, payload, digest(partition, seq, at, previous, payload))
+
+    @property
+    def intact(self) -> bool:
+        """Whether the hash is that of the content."""
+        return self.hash == digest(self.partition, self.seq, self.at, self.previous, self.payload)
+
+
+def digest(partition: int, seq: int, at: int, previous: bytes, payload: bytes) -> bytes:
+    """SHA-256 over everything that the block says."""
+    return hashlib.sha256(b"%d/%d/%d/" % (partition, seq, at) + previous + payload).digest()
+
+
+def encode(postings: list[Posting]) -> bytes:
+    """The payload."""
+    rows = [
+        ((_COMMAND_CODE[type(command)], *command), _outcome(decision), chain) for command, decision, chain in postings
+    ]
+    return orjson.dumps(rows, default=tuple)
+
+
+def decode(payload: bytes) -> list[Posting]:
+    """The reverse of `encode`; ValueError for a payload that this code does not understand."""
+    try:
+        rows = orjson.loads(payload)
+        return [Posting(_command(command), _decision(decision), chain) for command, decision, chain in rows]
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"the payload cannot be read: {error}") from error
+
+
+def _outcome(decision: Decision) -> object:
+    if isinstance(decision, Refusal):
+        return decision
+    return [(_EVENT_CODE[type(event)], *event) for event in decision]
+
+
+def _command(row: list[Any]) -> Command:
+    kind = _COMMANDS[row[0] - 1]
+    fields = row[1:]
+    if kind in (model.Issue, model.Cancel):
+        fields[-1] = _lots(fields[-1])
+    command: Command = kind(*fields)
+    return command
+
+
+def _decision(row: list[Any]) -> Decision:
+    if row and isinstance(row[0], str):
+        return Refusal(*row)
+    return tuple([_event(fields) for fields in row])
+
+
+def _event(row: list[Any]) -> Event:
+    kind = _EVENTS[row[0] - 1]
+    fields = row[1:]
+    if kind is model.Sent:
+        fields[0] = Passage(*fields[0])
+    elif kind is model.Placed:
+        fields[1] = Hold(*fields[1])
+    elif (place := _LOTS_AT.get(kind)) is not None:
+        fields[place] = _lots(fields[place])
+    event: Event = kind(*fields)
+    return event
+
+
+def _lots(rows: list[list[Any]]) -> tuple[Lot, ...]:
+    return tuple([Lot(*row) for row in rows])

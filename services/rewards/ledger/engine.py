@@ -1,0 +1,230 @@
+"""Group commit: gathers a partition's commands into blocks, decides them in memory, appends, answers.
+
+While one block is being written, what arrives gathers for the next; a command that finds the engine idle waits for
+nothing. Of two engines that append at the same place one is told that it is taken: it takes the other's block in,
+decides its own commands again, and appends behind it. So no lock is needed to be right.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from services.rewards.ledger import machine
+from services.rewards.ledger.accounts import Accounts
+from services.rewards.ledger.block import GENESIS, LARGEST_BLOCK, Block, Posting, decode
+from services.rewards.ledger.draft import Draft, Outcome, RequestIdReused
+from services.rewards.ledger.log import Log
+from services.rewards.ledger.model import Books, Command, Refusal
+from services.rewards.ledger.postings import entries
+from services.rewards.ledger.projector import Projector
+from services.rewards.ledger.store import Changes, Record, Views
+from services.shared.errors import ResourceExhausted, Unavailable
+from services.shared.telemetry import log
+
+_LARGEST_QUEUE = 20_000  # commands that may wait for a block
+_LARGEST_LAG = 20_000  # commands that may wait for the read models
+_LOOK_SECONDS = 1.0  # how often an idle engine looks for blocks of other replicas
+_REMEMBERED = 20_000  # outcomes kept at hand beyond those that are not in the read models yet
+
+
+class LedgerBusy(ResourceExhausted):
+    """More commands wait than can be decided soon; send them again in a moment."""
+
+
+class LedgerDamaged(RuntimeError):
+    """A stored block is not what it was: nothing may be built on it."""
+
+
+class _Submission(NamedTuple):
+    commands: Sequence[Command]
+    linked: bool
+    final: bool
+    answer: "asyncio.Future[list[Outcome]]"
+
+
+class Engine:
+    """One partition. `run` is its job; `post` may be called as soon as it has been opened."""
+
+    def __init__(self, partition: int, log: Log, views: Views, clock: Callable[[], int], cached_members: int) -> None:
+        self.partition = partition
+        self.projector = Projector(partition, views)
+        self.accounts = Accounts(partition, views, self.projector, cached_members)
+        self.head = 0
+        self._log = log
+        self._views = views
+        self._clock = clock
+        self._hash = GENESIS
+        self._at = 0
+        self._queue: deque[_Submission] = deque()
+        self._queued = 0
+        self._arrived = asyncio.Event()
+        self._must_look = False
+        self._outcomes: dict[str, Outcome] = {}
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Takes in what the log has behind the read models."""
+        mark = await self._views.watermark(self.partition)
+        if mark:
+            block = await self._log.block(self.partition, mark)
+            if block is None:
+                raise LedgerDamaged(f"partition {self.partition} has lost its block {mark}")
+            self.head, self._hash, self._at = mark, block.hash, block.at
+        self.projector.done = mark
+        await self.accounts.open()
+        await self._catch_up()
+
+    async def run(self) -> None:
+        """Until cancelled; then who still waits is told that the fate of its commands is not known."""
+        try:
+            while True:
+                if not self._queue:
+                    self._arrived.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._arrived.wait(), _LOOK_SECONDS)
+                batch = self._gather()
+                async with self._turn:
+                    await self._attempt(batch)
+        finally:
+            while self._queue:
+                _fail(self._gather(), Unavailable("The ledger is stopping; send it again.", reason="LEDGER_STOPPING"))
+
+    async def post(self, commands: Sequence[Command], *, linked: bool = False, final: bool = True) -> list[Outcome]:
+        """The commands' outcomes, in their order, when they are in the log. Linked ones happen all or not at all.
+
+        With `final` unset, a refusal for want of allotment is answered and not recorded. RequestIdReused if an id
+        stands for another command; commands before it have happened nonetheless, unless linked.
+        """
+        if self._queued + len(commands) > _LARGEST_QUEUE:
+            raise LedgerBusy("The ledger has more to do than it can do soon; send it again in a moment.")
+        answer: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Submission(commands, linked, final, answer))
+        self._queued += len(commands)
+        self._arrived.set()
+        return await answer
+
+    async def outcomes(self, commands: Sequence[str]) -> dict[str, Outcome]:
+        """What became of commands, by their ids; those known."""
+        return await self._recorded(commands)
+
+    async def fence(self, at: int) -> int:
+        """The last block, when every later one is sure to be later than `at` too."""
+        async with self._turn:
+            await self._catch_up()
+            self._at = max(self._at, at + 1)
+            return self.head
+
+    def _gather(self) -> list[_Submission]:
+        batch: list[_Submission] = []
+        size = 0
+        while self._queue and (not batch or size + len(self._queue[0].commands) <= LARGEST_BLOCK):
+            submission = self._queue.popleft()
+            size += len(submission.commands)
+            batch.append(submission)
+        self._queued -= size
+        return batch
+
+    async def _attempt(self, batch: list[_Submission]) -> None:
+        try:
+            if self._must_look or not batch:
+                await self._catch_up()
+            if batch:
+                await self._commit(batch)
+        except BaseException as error:
+            # The block may be in the log all the same: look before the next one.
+            self._must_look = True
+            log.warning("ledger cannot go on", partition=self.partition, commands=len(batch), error=repr(error))
+            _fail(batch, error if isinstance(error, Exception) else Unavailable("The ledger stops; send it again."))
+            if not isinstance(error, Exception):
+                raise
+
+    async def _commit(self, batch: list[_Submission]) -> None:
+        while self.projector.lag > _LARGEST_LAG:
+            await self.projector.reached(self.projector.done + 1)
+        commands = [command for submission in batch for command in submission.commands]
+        old = await self._recorded([command.id for command in commands])
+        while True:
+            at = max(self._clock(), self._at)
+            draft = Draft(self.head + 1, at, await self.accounts.load(commands), self._outcomes, old)
+            answers = [_answer(draft, submission) for submission in batch]
+            if not draft.postings:
+                break
+            block = Block.build(self.partition, self.head + 1, at, self._hash, draft.postings)
+            if await self._log.append(block):
+                self._install(block, draft.postings, draft.books)
+                break
+            await self._catch_up()
+        for submission, answer in zip(batch, answers, strict=True):
+            if submission.answer.done():
+                continue  # its caller has gone
+            if isinstance(answer, Exception):
+                submission.answer.set_exception(answer)
+            else:
+                submission.answer.set_result(answer)
+
+    async def _recorded(self, ids: Sequence[str]) -> dict[str, Outcome]:
+        """What became of those of the commands that were decided before, however long ago."""
+        found = {id: outcome for id in ids if (outcome := self._outcomes.get(id))}
+        places = await self._views.places(self.partition, [id for id in ids if id not in found])
+        seqs = sorted({seq for seq, _ in places.values()})
+        blocks = {
+            block.seq: (block.at, decode(block.payload)) for block in await self._log.blocks(self.partition, seqs)
+        }
+        for id, (seq, place) in places.items():
+            if seq not in blocks:
+                raise LedgerDamaged(f"partition {self.partition} has lost its block {seq}")
+            at, postings = blocks[seq]
+            found[id] = Outcome(*postings[place][:2], at, seq, place)
+        return found
+
+    async def _catch_up(self) -> None:
+        """Takes in the blocks that others have appended."""
+        while blocks := await self._log.read(self.partition, self.head + 1):
+            for block in blocks:
+                if block.previous != self._hash or not block.intact:
+                    raise LedgerDamaged(f"partition {self.partition}, block {block.seq}: the chain is broken")
+                postings = decode(block.payload)
+                self._install(block, postings, await self.accounts.replay(block.seq, postings))
+        self._must_look = False
+
+    def _install(self, block: Block, postings: Sequence[Posting], books: Books) -> None:
+        self.head, self._hash, self._at = block.seq, block.hash, max(self._at, block.at)
+        records = []
+        for place, (command, decision, _) in enumerate(postings):
+            self._outcomes[command.id] = Outcome(command, decision, block.at, block.seq, place)
+            moved = () if isinstance(decision, Refusal) else tuple(entries(decision))
+            records.append(Record(command.id, getattr(command, "member", ""), block.seq, place, block.at, moved))
+        members, partners, transit = self.accounts.install(block.seq, books)
+        self.projector.offer(
+            Changes(
+                block.seq,
+                {id: (account, block.seq, machine.next_due(account)) for id, account in members.items()},
+                {id: (account, block.seq) for id, account in partners.items()},
+                (transit, block.seq) if transit else None,
+                records,
+            )
+        )
+        self._forget()
+
+    def _forget(self) -> None:
+        excess = len(self._outcomes) - _REMEMBERED - self.projector.lag
+        if excess > 0:
+            # The oldest come first, and those that are not in the read models yet are the newest.
+            for id in list(self._outcomes)[:excess]:
+                del self._outcomes[id]
+
+
+def _answer(draft: Draft, submission: _Submission) -> list[Outcome] | Exception:
+    decide = draft.linked if submission.linked else draft.each
+    try:
+        return decide(submission.commands, final=submission.final)
+    except RequestIdReused as error:
+        return error
+
+
+def _fail(batch: Iterable[_Submission], error: Exception) -> None:
+    for submission in batch:
+        if not submission.answer.done():
+            submission.answer.set_exception(error)

@@ -1,0 +1,273 @@
+"""The ledger as the rest of the service sees it: post commands, read accounts, entries and spends.
+
+A partner's prepaid points are allotted in the partner's home partition. Where they are needed elsewhere, a part of them
+is sent there through the log: out of here, into in-transit, in there; each step is idempotent, and one that a crash
+left half done is completed later. Near the end of a block even the last points are gathered from where they lie,
+before an issue is refused. So a block is never overdrawn and, in one process, never refused too early; with several
+replicas an issue may be refused while its points are on their way.
+"""
+
+import asyncio
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from services.rewards.ledger import log, store
+from services.rewards.ledger.block import LARGEST_BLOCK
+from services.rewards.ledger.draft import Outcome
+from services.rewards.ledger.engine import Engine
+from services.rewards.ledger.model import (
+    Cancel,
+    Command,
+    Issue,
+    Member,
+    Partner,
+    Passage,
+    Receive,
+    Send,
+    Sent,
+    Settle,
+)
+from services.rewards.ledger.postings import Spend
+from services.rewards.ledger.store import Record
+from services.shared.ids import new_id
+from services.shared.mongo import Database, Indexes
+
+INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
+# How often an issue goes after allotment that others take before it; each time some of them are served.
+_ATTEMPTS = 20
+# How much of a home partition's allotment goes to another that runs short, at most: its 1/_SHARES per partition.
+_SHARES = 4
+
+Cut = Mapping[int, int]
+
+
+class Totals(NamedTuple):
+    """A partner's points over all partitions, those in transit included."""
+
+    partner: str
+    allotted: int
+    left: int
+    issued: int
+    cancelled: int
+    spent: int
+    expired: int
+    outstanding: int
+    liability: int
+    accepted: int
+
+
+class Ledger:
+    """All partitions of the ledger in this process. `open` it, then let `run` run beside its use."""
+
+    def __init__(
+        self, database: Database, partitions: int, clock: Callable[[], int], *, cached_members: int = 50_000
+    ) -> None:
+        self.log = log.Log(database)
+        self.views = store.Views(database)
+        each = max(1, cached_members // partitions)
+        self.engines = [Engine(number, self.log, self.views, clock, each) for number in range(partitions)]
+        self._filling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def open(self) -> None:
+        """Takes in what is stored. PartitionCountChanged if the ledger was made with another number of partitions."""
+        await self.log.ensure_partitions(len(self.engines))
+        await asyncio.gather(*(engine.open() for engine in self.engines))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for each in self.engines:
+                group.create_task(each.run())
+                group.create_task(each.projector.run())
+
+    def partition(self, id: str) -> int:
+        """The partition of a member's account, and the home of a partner's."""
+        return zlib.crc32(id.encode()) % len(self.engines)
+
+    async def post(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Each command's outcome, in the order of the commands, once it is in the log for good.
+
+        A command has one outcome for ever: posting it again gives the same one. RequestIdReused if its id stands for
+        another command.
+        """
+        by_partition: defaultdict[int, list[int]] = defaultdict(list)
+        for place, command in enumerate(commands):
+            by_partition[self._partition_of(command)].append(place)
+        chunks = [
+            (partition, places[start : start + LARGEST_BLOCK])
+            for partition, places in by_partition.items()
+            for start in range(0, len(places), LARGEST_BLOCK)
+        ]
+        answers = await asyncio.gather(
+            *(self._post(partition, [commands[place] for place in places]) for partition, places in chunks)
+        )
+        outcomes = {
+            place: outcome
+            for (_, places), answer in zip(chunks, answers, strict=True)
+            for place, outcome in zip(places, answer, strict=True)
+        }
+        return [outcomes[place] for place in range(len(commands))]
+
+    async def post_one(self, command: Command) -> Outcome:
+        """As `post`."""
+        return (await self.post([command]))[0]
+
+    async def post_linked(self, commands: Sequence[Command]) -> list[Outcome]:
+        """As `post`, but all happen or none: then each is refused, one for its own reason, the others because of it.
+
+        They have to be in one partition, as all commands on one member are; else ValueError.
+        """
+        partitions = {self._partition_of(command) for command in commands}
+        if len(partitions) != 1 or not len({c.id for c in commands}) == len(commands) <= LARGEST_BLOCK:
+            raise ValueError("linked commands have to be in one partition and one block, each with its own id")
+        partition = partitions.pop()
+        for _ in range(_ATTEMPTS):
+            outcomes = await self.engines[partition].post(commands, linked=True, final=False)
+            if all(outcome.seq for outcome in outcomes):
+                return outcomes
+            if not await self._fill(partition, commands):
+                break
+        return await self.engines[partition].post(commands, linked=True)
+
+    async def cancel(self, issue: str, member: str) -> Outcome | None:
+        """Takes back an issue, once: asked again, the outcome is the same. None if it did not give anything."""
+        given = (await self.engines[self.partition(member)].outcomes([issue])).get(issue)
+        if given is None or given.refusal or not isinstance(given.command, Issue) or given.command.member != member:
+            return None
+        return await self.post_one(Cancel(f"cancel:{issue}", member, issue, given.command.lots))
+
+    async def members(self, ids: Sequence[str]) -> dict[str, Member]:
+        """Accounts with everything that this process has acknowledged; an empty one for who has none."""
+        by_partition: defaultdict[int, list[str]] = defaultdict(list)
+        for id in dict.fromkeys(ids):
+            by_partition[self.partition(id)].append(id)
+        found = await asyncio.gather(
+            *(self.engines[partition].accounts.members(part) for partition, part in by_partition.items())
+        )
+        return {id: account for part in found for id, account in part.items()}
+
+    async def entries(self, member: str, before: str, limit: int) -> list[Record]:
+        """A member's records that moved points, newest first, below the order string `before` (empty: from the top)."""
+        await self._projected([self.partition(member)])
+        return await self.views.entries(member, before, limit)
+
+    async def balance_at(self, member: str, at: int) -> int:
+        """The member's balance as of a moment: the sum of all that moved it up to then (R11)."""
+        await self._projected([self.partition(member)])
+        return await self.views.balance_at(member, at)
+
+    async def partner_totals(self, ids: Iterable[str] | None = None) -> list[Totals]:
+        """Partners' points over all partitions, by id; all partners' with None. Zeros for who has none."""
+        wanted = sorted(set(ids) if ids is not None else await self._all_partners())
+        parts = await asyncio.gather(*(engine.accounts.partners(wanted) for engine in self.engines))
+        return [_totals(id, [part[id] for part in parts]) for id in wanted]
+
+    async def cut(self, at: int) -> Cut:
+        """Where each partition's log stands, when all that comes behind it is sure to be later than `at`."""
+        heads = await asyncio.gather(*(engine.fence(at) for engine in self.engines))
+        return {engine.partition: head for engine, head in zip(self.engines, heads, strict=True)}
+
+    async def spends(self, after: Cut, until: Cut) -> list[Spend]:
+        """What was spent between two cuts, by time and then by place in the log. The same for ever."""
+        await asyncio.gather(*(engine.projector.reached(until[engine.partition]) for engine in self.engines))
+        parts = await asyncio.gather(
+            *(self.views.spends(number, after.get(number, 0), until[number]) for number in range(len(self.engines)))
+        )
+        return sorted(spend for part in parts for spend in part)
+
+    async def due(self, at: int, limit: int) -> list[str]:
+        """Members on whose accounts time has something to do that nobody has come across."""
+        await self._projected(range(len(self.engines)))
+        return await self.views.due(at, limit)
+
+    async def complete_passages(self) -> None:
+        """Completes what a crash has left in transit."""
+        for each in self.engines:
+            for passage in each.accounts.transit.open:
+                await self._complete(each.partition, passage)
+
+    def _partition_of(self, command: Command) -> int:
+        member: str = getattr(command, "member", "")
+        if not member and isinstance(command, Send | Receive | Settle):
+            raise ValueError("passages are the ledger's own business")
+        return self.partition(member or command.partner)  # type: ignore[union-attr]
+
+    async def _post(self, partition: int, commands: Sequence[Command]) -> list[Outcome]:
+        """Refused for want of allotment is final only if there is none to be had from elsewhere."""
+        target = self.engines[partition]
+        outcomes = await target.post(commands, final=False)
+        for attempt in range(1, _ATTEMPTS + 1):
+            short = [place for place, outcome in enumerate(outcomes) if outcome.seq == 0]
+            if not short:
+                break
+            wanted = [commands[place] for place in short]
+            filled = await self._fill(partition, wanted) and attempt < _ATTEMPTS
+            for place, outcome in zip(short, await target.post(wanted, final=not filled), strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    async def _fill(self, partition: int, commands: Sequence[Command]) -> bool:
+        """Brings allotment to where issues need it; whether it brought any."""
+        needs: defaultdict[str, int] = defaultdict(int)
+        for command in commands:
+            if isinstance(command, Issue):
+                needs[command.lots[0].issuer] += sum(lot.points for lot in command.lots)
+        filled = [await self._fill_one(partition, partner, need) for partner, need in needs.items()]
+        return any(filled)
+
+    async def _fill_one(self, partition: int, partner: str, need: int) -> bool:
+        async with self._filling[partner]:
+            left = (await self.engines[partition].accounts.partners([partner]))[partner].left
+            if left >= need:
+                return True  # another one has brought it meanwhile
+            await self.complete_passages()
+            home = self.partition(partner)
+            brought = 0
+            for source in [home, *(number for number in range(len(self.engines)) if number != home)]:
+                wanted = need - left - brought
+                if source == partition or wanted <= 0:
+                    continue
+                if source == home:
+                    reserve = (await self.engines[home].accounts.partners([partner]))[partner].left
+                    wanted = max(wanted, reserve // (_SHARES * len(self.engines)))
+                brought += await self._move(partner, source, partition, wanted)
+            return brought > 0
+
+    async def _move(self, partner: str, source: int, target: int, points: int) -> int:
+        outcome = (await self.engines[source].post([Send(new_id("passage"), partner, points, target)]))[0]
+        for event in outcome.decision:
+            if isinstance(event, Sent):
+                await self._complete(source, event.passage)
+                return event.passage.points
+        return 0  # there was nothing
+
+    async def _complete(self, source: int, passage: Passage) -> None:
+        receive = Receive(f"in:{passage.id}", passage.partner, passage.points, passage.id)
+        await self.engines[passage.to].post([receive])
+        await self.engines[source].post([Settle(f"done:{passage.id}", passage.id)])
+
+    async def _projected(self, partitions: Iterable[int]) -> None:
+        await asyncio.gather(*(self.engines[p].projector.reached(self.engines[p].head) for p in partitions))
+
+    async def _all_partners(self) -> set[str]:
+        stored = await self.views.partner_ids()
+        return stored.union(*(engine.accounts.known_partners for engine in self.engines))
+
+
+def _totals(id: str, parts: Sequence[Partner]) -> Totals:
+    whole = Partner(*map(sum, zip(*parts, strict=True)))
+    return Totals(
+        partner=id,
+        allotted=whole.allotted,
+        # What is in transit has been sent and not received yet; where it arrives, it may be issued.
+        left=whole.left + whole.sent - whole.received,
+        issued=whole.issued,
+        cancelled=whole.cancelled,
+        spent=whole.spent,
+        expired=whole.expired,
+        outstanding=whole.outstanding,
+        liability=whole.liability,
+        accepted=whole.accepted,
+    )

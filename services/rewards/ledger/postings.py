@@ -1,0 +1,126 @@
+"""What events mean in books and in wallets: double-entry legs, and the entries that a member reads. Pure."""
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import NamedTuple
+
+from services.rewards.ledger.model import (
+    Allotted,
+    Books,
+    Cancelled,
+    Captured,
+    Event,
+    Expired,
+    Issued,
+    Lot,
+    Received,
+    Repaid,
+    Sent,
+)
+
+
+class Account(IntEnum):
+    """The accounts of the general ledger; each is the sum of what members or partners have in it."""
+
+    SOLD = 1  # the contra account: what has been allotted, negative
+    ALLOTMENT = 2  # what partners may still issue
+    WALLETS = 3  # what members have
+    SPENT = 4
+    EXPIRED = 5
+    TRANSIT = 6  # on its way between partitions
+
+
+class EntryKind(IntEnum):
+    """What moved a wallet; as in the proto."""
+
+    EARN = 1
+    SPEND = 2
+    EXPIRE = 3
+    CANCEL = 4
+    REPAY = 5
+
+
+class Entry(NamedTuple):
+    """One movement of a wallet: `points` is what the balance changed by, `lots` what it was made of.
+
+    `reference` is the issue of an EARN, CANCEL or REPAY (there: the one that is repaid) and the hold of a SPEND;
+    `partner` is where a SPEND was, and whom a REPAY was owed to.
+    """
+
+    kind: EntryKind
+    points: int
+    reference: str
+    partner: str
+    lots: tuple[Lot, ...]
+
+
+class Spend(NamedTuple):
+    """Points that left a wallet in favour of a partner: what the settlement nets. `id` sorts as in the ledger."""
+
+    id: str
+    at: int
+    reference: str
+    partner: str
+    lots: tuple[Lot, ...]
+
+
+def legs(event: Event) -> tuple[tuple[Account, int], ...]:
+    """The event as a transfer: its legs sum to zero. An event that moves no points has none."""
+    match event:
+        case Allotted():
+            return _transfer(Account.SOLD, Account.ALLOTMENT, event.points)
+        case Issued():
+            return _transfer(Account.ALLOTMENT, Account.WALLETS, _total(event.lots))
+        case Captured() | Repaid():
+            return _transfer(Account.WALLETS, Account.SPENT, _total(event.lots))
+        case Cancelled():
+            return _transfer(Account.WALLETS, Account.ALLOTMENT, _total(event.lots))
+        case Expired():
+            return _transfer(Account.WALLETS, Account.EXPIRED, _total(event.lots))
+        case Sent():
+            return _transfer(Account.ALLOTMENT, Account.TRANSIT, event.passage.points)
+        case Received():
+            return _transfer(Account.TRANSIT, Account.ALLOTMENT, event.points)
+        case _:
+            return ()
+
+
+def balances(books: Books) -> dict[Account, int]:
+    """The general ledger of a partition, from its accounts; the balances sum to zero."""
+    partners = books.partners.values()
+    return {
+        Account.SOLD: -sum(partner.allotted for partner in partners),
+        Account.ALLOTMENT: sum(partner.left for partner in partners),
+        Account.WALLETS: sum(member.balance for member in books.members.values()),
+        Account.SPENT: sum(partner.spent for partner in partners),
+        Account.EXPIRED: sum(partner.expired for partner in partners),
+        Account.TRANSIT: books.transit.balance,
+    }
+
+
+def entries(events: Iterable[Event]) -> list[Entry]:
+    """What the member of a command sees of it, in order. Holds move nothing."""
+    found: list[Entry] = []
+    for event in events:
+        match event:
+            case Issued():
+                found.append(Entry(EntryKind.EARN, _total(event.lots), event.issue, "", event.lots))
+            case Captured():
+                found.append(Entry(EntryKind.SPEND, -_total(event.lots), event.hold, event.partner, event.lots))
+            case Repaid():
+                found.append(Entry(EntryKind.REPAY, -_total(event.lots), event.issue, event.partner, event.lots))
+            case Expired():
+                found.append(Entry(EntryKind.EXPIRE, -_total(event.lots), "", "", event.lots))
+            case Cancelled() if event.lots or event.owed:
+                found.append(Entry(EntryKind.CANCEL, -_total(event.lots), event.issue, event.partner, event.lots))
+            case _:
+                pass
+    return found
+
+
+def _transfer(source: Account, target: Account, points: int) -> tuple[tuple[Account, int], ...]:
+    return ((source, -points), (target, points))
+
+
+def _total(lots: Iterable[Lot]) -> int:
+    return sum([lot.points for lot in lots])

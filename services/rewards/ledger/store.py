@@ -1,0 +1,219 @@
+"""The ledger's read models on MongoDB: accounts as they are, and what each command did. All of it follows from the log.
+
+Accounts and entries are kept as JSON in one binary field each: the server never looks inside, and stores them faster.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from pymongo import IndexModel, ReplaceOne
+from pymongo.errors import BulkWriteError
+
+from services.rewards.ledger.model import Debt, Hold, Lot, Member, Partner, Passage, Transit
+from services.rewards.ledger.postings import Entry, EntryKind, Spend
+from services.shared.mongo import Collection, Database, Document, Indexes
+
+INDEXES: Indexes = {
+    "ledger_members": [IndexModel([("due", 1)], sparse=True)],
+    "ledger_partners": [IndexModel([("partner", 1)])],
+    "ledger_records": [
+        IndexModel([("order", 1)], sparse=True),
+        IndexModel([("spend", 1)], sparse=True),
+    ],
+}
+_DUPLICATE = 11000
+
+
+class Record(NamedTuple):
+    """What a command did, as its member sees it; and where in the log it stands."""
+
+    command: str
+    member: str
+    seq: int
+    place: int
+    at: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def order(self) -> str:
+        """Sorts a member's records as in the log."""
+        return f"{self.member}:{self.seq:010d}{self.place:04d}"
+
+
+class Changes(NamedTuple):
+    """What blocks up to `seq` did to the read models: accounts as they are after the last block that touched them."""
+
+    seq: int
+    members: Mapping[str, tuple[Member, int, int | None]]  # the account, the block, when time will change it next
+    partners: Mapping[str, tuple[Partner, int]]
+    transit: tuple[Transit, int] | None
+    records: Sequence[Record]
+
+
+class Views:
+    """Every write has the number of the block that it stems from, and never replaces what stems from a later one."""
+
+    def __init__(self, database: Database) -> None:
+        self._members: Collection = database["ledger_members"]
+        self._partners: Collection = database["ledger_partners"]
+        self._transits: Collection = database["ledger_transits"]
+        self._records: Collection = database["ledger_records"]
+        self._watermarks: Collection = database["ledger_watermarks"]
+
+    async def members(self, ids: Sequence[str]) -> dict[str, tuple[Member, int]]:
+        """Members' accounts, each with the block that touched it last; those found."""
+        if not ids:
+            return {}
+        rows = self._members.find({"_id": {"$in": list(ids)}})
+        return {row["_id"]: (_member(row["body"]), row["seq"]) async for row in rows}
+
+    async def partners(self, partition: int, ids: Sequence[str]) -> dict[str, tuple[Partner, int]]:
+        """Partners' sub-accounts in a partition; those found."""
+        if not ids:
+            return {}
+        rows = self._partners.find({"_id": {"$in": [f"{partition}/{id}" for id in ids]}})
+        return {row["partner"]: (Partner(*orjson.loads(row["body"])), row["seq"]) async for row in rows}
+
+    async def partner_ids(self) -> set[str]:
+        """The partners that have an account."""
+        return {row["partner"] async for row in self._partners.find({"partner": {"$gt": ""}}, {"partner": 1})}
+
+    async def transit(self, partition: int) -> tuple[Transit, int]:
+        """A partition's in-transit account."""
+        row = await self._transits.find_one({"_id": partition})
+        return (_transit(row["body"]), row["seq"]) if row else (Transit(), 0)
+
+    async def places(self, partition: int, commands: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Where in the log commands stand, by their ids: block and index; those found."""
+        if not commands:
+            return {}
+        wanted = [f"{partition}/{command}" for command in commands]
+        rows = self._records.find({"_id": {"$in": wanted}}, {"seq": 1, "i": 1})
+        return {row["_id"].partition("/")[2]: (row["seq"], row["i"]) async for row in rows}
+
+    async def records(self, partition: int, commands: Sequence[str]) -> dict[str, Record]:
+        """Records by command id; those found."""
+        rows = self._records.find({"_id": {"$in": [f"{partition}/{command}" for command in commands]}})
+        return {record.command: record for record in [_record(row) async for row in rows]}
+
+    async def entries(self, member: str, before: str, limit: int) -> list[Record]:
+        """A member's records that moved points, newest first; `before` is an order string to stay below, or empty."""
+        wanted = {"order": {"$gt": f"{member}:", "$lt": before or f"{member};"}}
+        rows = self._records.find(wanted, sort=[("order", -1)], limit=limit)
+        return [_record(row) async for row in rows]
+
+    async def balance_at(self, member: str, at: int) -> int:
+        """The sum of what moved a member's points up to that moment."""
+        rows = self._records.find({"order": {"$gt": f"{member}:", "$lt": f"{member};"}})
+        return sum([entry.points async for row in rows if row["at"] <= at for entry in _record(row).entries])
+
+    async def spends(self, partition: int, after: int, until: int) -> list[Spend]:
+        """The spends in a partition's blocks behind `after` up to and with `until`, in order."""
+        wanted = {"spend": {"$gt": _spend(partition, after, 9999), "$lte": _spend(partition, until, 9999)}}
+        rows = self._records.find(wanted, sort=[("spend", 1)])
+        spends = []
+        async for row in rows:
+            for number, entry in enumerate(_record(row).entries):
+                if entry.kind in (EntryKind.SPEND, EntryKind.REPAY):
+                    id = f"{row['at']:013d}-{row['spend']}{number:02d}"
+                    spends.append(Spend(id, row["at"], entry.reference, entry.partner, entry.lots))
+        return spends
+
+    async def due(self, at: int, limit: int) -> list[str]:
+        """Members on whose accounts time has something to do, longest overdue first."""
+        rows = self._members.find({"due": {"$lte": at}}, {"_id": 1}, sort=[("due", 1)], limit=limit)
+        return [row["_id"] async for row in rows]
+
+    async def watermark(self, partition: int) -> int:
+        """The block up to which, with it, everything is in the read models."""
+        row = await self._watermarks.find_one({"_id": partition})
+        return row["seq"] if row else 0
+
+    async def write(self, partition: int, changes: Changes) -> None:
+        """Brings the read models up to `changes.seq`. Doing it again, or after a later one, changes nothing."""
+        members = [
+            (id, seq, {"due": due} if due is not None else {}, account)
+            for id, (account, seq, due) in changes.members.items()
+        ]
+        partners = [
+            (f"{partition}/{id}", seq, {"partner": id}, account) for id, (account, seq) in changes.partners.items()
+        ]
+        transits: list[tuple[int, int, Document, Transit]] = []
+        if changes.transit:
+            transits.append((partition, changes.transit[1], {}, changes.transit[0]))
+        await asyncio.gather(
+            self._replace(self._members, members),
+            self._replace(self._partners, partners),
+            self._replace(self._transits, transits),
+            self._insert(partition, changes.records),
+        )
+        await self._replace(self._watermarks, [(partition, changes.seq, {}, ())])
+
+    async def counts(self) -> tuple[int, int]:
+        """How many members and how many records there are."""
+        return await self._members.estimated_document_count(), await self._records.estimated_document_count()
+
+    async def _replace(self, collection: Collection, rows: Iterable[tuple[Any, int, Document, Any]]) -> None:
+        writes = [
+            ReplaceOne(
+                {"_id": id, "seq": {"$lt": seq}},
+                {"_id": id, "seq": seq, **more, "body": orjson.dumps(account, default=tuple)},
+                upsert=True,
+            )
+            for id, seq, more, account in rows
+        ]
+        if writes:
+            await _passing_over_duplicates(collection.bulk_write(writes, ordered=False))
+
+    async def _insert(self, partition: int, records: Sequence[Record]) -> None:
+        rows = [_row(partition, record) for record in records]
+        if rows:
+            await _passing_over_duplicates(self._records.insert_many(rows, ordered=False))
+
+
+async def _passing_over_duplicates(write: Any) -> None:
+    """A document that is there already, from this block or a later one, is as it should be."""
+    try:
+        await write
+    except BulkWriteError as error:
+        details: Mapping[str, Any] = error.details
+        if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
+            raise
+
+
+def _spend(partition: int, seq: int, index: int) -> str:
+    return f"{partition:04d}{seq:010d}{index:04d}"
+
+
+def _row(partition: int, record: Record) -> Document:
+    row: Document = {"_id": f"{partition}/{record.command}", "seq": record.seq, "i": record.place}
+    if record.entries:
+        row |= {"order": record.order, "at": record.at, "body": orjson.dumps(record.entries, default=tuple)}
+        if any(entry.kind in (EntryKind.SPEND, EntryKind.REPAY) for entry in record.entries):
+            row["spend"] = _spend(partition, record.seq, record.place)
+    return row
+
+
+def _record(row: Document) -> Record:
+    entries = tuple(
+        Entry(EntryKind(kind), points, reference, partner, tuple(Lot(*lot) for lot in lots))
+        for kind, points, reference, partner, lots in orjson.loads(row.get("body", b"[]"))
+    )
+    command = row["_id"].partition("/")[2]
+    return Record(command, row.get("order", "").partition(":")[0], row["seq"], row["i"], row.get("at", 0), entries)
+
+
+def _member(body: bytes) -> Member:
+    lots, holds, debts = orjson.loads(body)
+    return Member(
+        tuple([Lot(*lot) for lot in lots]),
+        tuple([Hold(*hold) for hold in holds]),
+        tuple([Debt(*debt) for debt in debts]),
+    )
+
+
+def _transit(body: bytes) -> Transit:
+    balance, passages = orjson.loads(body)
+    return Transit(balance, tuple(Passage(*passage) for passage in passages))
