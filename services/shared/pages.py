@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from alliance.common.v1.page_pb2 import PageInfo, PageRequest
@@ -16,6 +16,7 @@ from services.shared.mongo import Collection, Document
 
 T = TypeVar("T")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEFAULT_SIZE = 20
 _LARGEST_SIZE = 100
 _LONGEST_CURSOR = 2_000
@@ -59,7 +60,7 @@ class Page(Generic[T]):
 
 def time_order(at: datetime, id: str) -> str:
     """An order string by time, to the millisecond, and then by id."""
-    return f"{int(at.timestamp() * 1000):013d}:{id}"
+    return f"{(at - _EPOCH) // timedelta(milliseconds=1):013d}:{id}"
 
 
 async def find_page(
