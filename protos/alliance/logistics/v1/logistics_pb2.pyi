@@ -661,7 +661,7 @@ class CaptureItemsResponse(_message.Message):
         ITEM_STATUS_ACCEPTED: CaptureItemsResponse._ItemStatus.ValueType  # 1
         """Stored; on its way to be credited."""
         ITEM_STATUS_DUPLICATE: CaptureItemsResponse._ItemStatus.ValueType  # 2
-        """The same event is stored already (L4); the drop-off is that one."""
+        """The same event is stored already, or earlier in this batch (L4); the drop-off is that one."""
         ITEM_STATUS_INVALID: CaptureItemsResponse._ItemStatus.ValueType  # 3
         """Not stored; see reason and message."""
         ITEM_STATUS_ROLLED_BACK: CaptureItemsResponse._ItemStatus.ValueType  # 4
@@ -674,7 +674,7 @@ class CaptureItemsResponse(_message.Message):
     ITEM_STATUS_ACCEPTED: CaptureItemsResponse.ItemStatus.ValueType  # 1
     """Stored; on its way to be credited."""
     ITEM_STATUS_DUPLICATE: CaptureItemsResponse.ItemStatus.ValueType  # 2
-    """The same event is stored already (L4); the drop-off is that one."""
+    """The same event is stored already, or earlier in this batch (L4); the drop-off is that one."""
     ITEM_STATUS_INVALID: CaptureItemsResponse.ItemStatus.ValueType  # 3
     """Not stored; see reason and message."""
     ITEM_STATUS_ROLLED_BACK: CaptureItemsResponse.ItemStatus.ValueType  # 4
@@ -870,7 +870,9 @@ class SummarizeDropOffsResponse(_message.Message):
     duplicates: _builtins.int
     invalid: _builtins.int
     batches_refused: _builtins.int
-    """Batches whose signature did not fit, counted by what they claimed to be; an attacker can make this number grow."""
+    """Batches whose signature did not fit, counted by what they claimed to be: the same bytes in the name of the same
+    machine count once, however often they are sent. An attacker can make this number grow, up to 100,000.
+    """
     def __init__(
         self,
         *,

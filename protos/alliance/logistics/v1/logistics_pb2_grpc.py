@@ -30,7 +30,9 @@ class LogisticsServiceStub:
 
     Every mutation is idempotent: by `request_id` within its caller, or, for machines, by the signed batch itself. The
     same id with the same input returns the stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every
-    error carries one google.rpc.ErrorInfo whose reason is named below.
+    error carries one google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE. An operator acts on any partner; a partner only on
+    itself: to name another is PERMISSION_DENIED / NOT_YOUR_PARTNER.
     """
 
     def __init__(self, channel):
@@ -101,11 +103,14 @@ class LogisticsServiceServicer:
 
     Every mutation is idempotent: by `request_id` within its caller, or, for machines, by the signed batch itself. The
     same id with the same input returns the stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every
-    error carries one google.rpc.ErrorInfo whose reason is named below.
+    error carries one google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE. An operator acts on any partner; a partner only on
+    itself: to name another is PERMISSION_DENIED / NOT_YOUR_PARTNER.
     """
 
     def CreateRecyclingPoint(self, request, context):
         """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field.
+        PERMISSION_DENIED / NOT_YOUR_PARTNER if a partner names another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,15 +131,16 @@ class LogisticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RegisterMachine(self, request, context):
-        """Registers a machine of the calling partner with the public half of its key.
-        NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE.
+        """Registers a machine of the calling partner with the public half of its key; the point may be another partner's.
+        NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE,
+        also if that machine has been retired. At most 200 per recycling point: RESOURCE_EXHAUSTED / TOO_MANY_MACHINES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetireMachine(self, request, context):
-        """Takes a machine out of service for good: nothing that it signs counts any more.
+        """Takes a machine out of service for good: nothing that it signs counts any more. A retired machine stays so.
         NOT_FOUND / MACHINE_NOT_FOUND, also for another partner's machine.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -159,9 +165,10 @@ class LogisticsServiceServicer:
         """Takes in a batch of items that a machine has signed (L2, L3). Sent by the machine itself, which needs no token: the
         signature is the credential. UNAUTHENTICATED / SIGNATURE_INVALID for an unknown or retired machine and for
         a signature that does not fit, all alike, and nothing is stored.
-        INVALID_ARGUMENT / BATCH_MALFORMED, BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
-        A batch id seen before with the same items returns the stored answer, with others
-        ALREADY_EXISTS / REQUEST_ID_REUSED.
+        INVALID_ARGUMENT / BATCH_MALFORMED (not an ItemBatch, or one of another machine, without an id or a mode),
+        BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
+        A batch id seen before with the same items returns the stored answer, also that of a batch that was rolled back;
+        with other items it is ALREADY_EXISTS / REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,7 +266,9 @@ class LogisticsService:
 
     Every mutation is idempotent: by `request_id` within its caller, or, for machines, by the signed batch itself. The
     same id with the same input returns the stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every
-    error carries one google.rpc.ErrorInfo whose reason is named below.
+    error carries one google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE. An operator acts on any partner; a partner only on
+    itself: to name another is PERMISSION_DENIED / NOT_YOUR_PARTNER.
     """
 
     @staticmethod

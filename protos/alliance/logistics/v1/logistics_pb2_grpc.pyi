@@ -31,7 +31,9 @@ class LogisticsServiceStub:
 
     Every mutation is idempotent: by `request_id` within its caller, or, for machines, by the signed batch itself. The
     same id with the same input returns the stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every
-    error carries one google.rpc.ErrorInfo whose reason is named below.
+    error carries one google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE. An operator acts on any partner; a partner only on
+    itself: to name another is PERMISSION_DENIED / NOT_YOUR_PARTNER.
     """
 
     @_typing.overload
@@ -39,17 +41,20 @@ class LogisticsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LogisticsServiceAsyncStub: ...
     CreateRecyclingPoint: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.CreateRecyclingPointRequest, _logistics_pb2.CreateRecyclingPointResponse]
-    """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field."""
+    """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field.
+    PERMISSION_DENIED / NOT_YOUR_PARTNER if a partner names another.
+    """
     BatchGetRecyclingPoints: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetRecyclingPointsRequest, _logistics_pb2.BatchGetRecyclingPointsResponse]
     """Recycling points by id: those found; at most 1,000 ids."""
     ListRecyclingPoints: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.ListRecyclingPointsRequest, _logistics_pb2.ListRecyclingPointsResponse]
     """All recycling points, by name."""
     RegisterMachine: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.RegisterMachineRequest, _logistics_pb2.RegisterMachineResponse]
-    """Registers a machine of the calling partner with the public half of its key.
-    NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE.
+    """Registers a machine of the calling partner with the public half of its key; the point may be another partner's.
+    NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE,
+    also if that machine has been retired. At most 200 per recycling point: RESOURCE_EXHAUSTED / TOO_MANY_MACHINES.
     """
     RetireMachine: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.RetireMachineRequest, _logistics_pb2.RetireMachineResponse]
-    """Takes a machine out of service for good: nothing that it signs counts any more.
+    """Takes a machine out of service for good: nothing that it signs counts any more. A retired machine stays so.
     NOT_FOUND / MACHINE_NOT_FOUND, also for another partner's machine.
     """
     BatchGetMachines: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetMachinesRequest, _logistics_pb2.BatchGetMachinesResponse]
@@ -60,9 +65,10 @@ class LogisticsServiceStub:
     """Takes in a batch of items that a machine has signed (L2, L3). Sent by the machine itself, which needs no token: the
     signature is the credential. UNAUTHENTICATED / SIGNATURE_INVALID for an unknown or retired machine and for
     a signature that does not fit, all alike, and nothing is stored.
-    INVALID_ARGUMENT / BATCH_MALFORMED, BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
-    A batch id seen before with the same items returns the stored answer, with others
-    ALREADY_EXISTS / REQUEST_ID_REUSED.
+    INVALID_ARGUMENT / BATCH_MALFORMED (not an ItemBatch, or one of another machine, without an id or a mode),
+    BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
+    A batch id seen before with the same items returns the stored answer, also that of a batch that was rolled back;
+    with other items it is ALREADY_EXISTS / REQUEST_ID_REUSED.
     """
     BatchGetDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetDropOffsRequest, _logistics_pb2.BatchGetDropOffsResponse]
     """Drop-offs by id: those found; at most 1,000 ids."""
@@ -77,22 +83,27 @@ class LogisticsServiceAsyncStub(LogisticsServiceStub):
 
     Every mutation is idempotent: by `request_id` within its caller, or, for machines, by the signed batch itself. The
     same id with the same input returns the stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every
-    error carries one google.rpc.ErrorInfo whose reason is named below.
+    error carries one google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE. An operator acts on any partner; a partner only on
+    itself: to name another is PERMISSION_DENIED / NOT_YOUR_PARTNER.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRecyclingPoint: _aio.UnaryUnaryMultiCallable[_logistics_pb2.CreateRecyclingPointRequest, _logistics_pb2.CreateRecyclingPointResponse]  # type: ignore[assignment]
-    """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field."""
+    """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field.
+    PERMISSION_DENIED / NOT_YOUR_PARTNER if a partner names another.
+    """
     BatchGetRecyclingPoints: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetRecyclingPointsRequest, _logistics_pb2.BatchGetRecyclingPointsResponse]  # type: ignore[assignment]
     """Recycling points by id: those found; at most 1,000 ids."""
     ListRecyclingPoints: _aio.UnaryUnaryMultiCallable[_logistics_pb2.ListRecyclingPointsRequest, _logistics_pb2.ListRecyclingPointsResponse]  # type: ignore[assignment]
     """All recycling points, by name."""
     RegisterMachine: _aio.UnaryUnaryMultiCallable[_logistics_pb2.RegisterMachineRequest, _logistics_pb2.RegisterMachineResponse]  # type: ignore[assignment]
-    """Registers a machine of the calling partner with the public half of its key.
-    NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE.
+    """Registers a machine of the calling partner with the public half of its key; the point may be another partner's.
+    NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE,
+    also if that machine has been retired. At most 200 per recycling point: RESOURCE_EXHAUSTED / TOO_MANY_MACHINES.
     """
     RetireMachine: _aio.UnaryUnaryMultiCallable[_logistics_pb2.RetireMachineRequest, _logistics_pb2.RetireMachineResponse]  # type: ignore[assignment]
-    """Takes a machine out of service for good: nothing that it signs counts any more.
+    """Takes a machine out of service for good: nothing that it signs counts any more. A retired machine stays so.
     NOT_FOUND / MACHINE_NOT_FOUND, also for another partner's machine.
     """
     BatchGetMachines: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetMachinesRequest, _logistics_pb2.BatchGetMachinesResponse]  # type: ignore[assignment]
@@ -103,9 +114,10 @@ class LogisticsServiceAsyncStub(LogisticsServiceStub):
     """Takes in a batch of items that a machine has signed (L2, L3). Sent by the machine itself, which needs no token: the
     signature is the credential. UNAUTHENTICATED / SIGNATURE_INVALID for an unknown or retired machine and for
     a signature that does not fit, all alike, and nothing is stored.
-    INVALID_ARGUMENT / BATCH_MALFORMED, BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
-    A batch id seen before with the same items returns the stored answer, with others
-    ALREADY_EXISTS / REQUEST_ID_REUSED.
+    INVALID_ARGUMENT / BATCH_MALFORMED (not an ItemBatch, or one of another machine, without an id or a mode),
+    BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
+    A batch id seen before with the same items returns the stored answer, also that of a batch that was rolled back;
+    with other items it is ALREADY_EXISTS / REQUEST_ID_REUSED.
     """
     BatchGetDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchGetDropOffsRequest, _logistics_pb2.BatchGetDropOffsResponse]  # type: ignore[assignment]
     """Drop-offs by id: those found; at most 1,000 ids."""
@@ -119,7 +131,9 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every mutation is idempotent: by `request_id` within its caller, or, for machines, by the signed batch itself. The
     same id with the same input returns the stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every
-    error carries one google.rpc.ErrorInfo whose reason is named below.
+    error carries one google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, too many ids INVALID_ARGUMENT / BATCH_TOO_LARGE. An operator acts on any partner; a partner only on
+    itself: to name another is PERMISSION_DENIED / NOT_YOUR_PARTNER.
     """
 
     @_abc_1.abstractmethod
@@ -128,7 +142,9 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logistics_pb2.CreateRecyclingPointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logistics_pb2.CreateRecyclingPointResponse, _abc.Awaitable[_logistics_pb2.CreateRecyclingPointResponse]]:
-        """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field."""
+        """Opens a recycling point. INVALID_ARGUMENT / FIELD_INVALID names the field.
+        PERMISSION_DENIED / NOT_YOUR_PARTNER if a partner names another.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetRecyclingPoints(
@@ -152,8 +168,9 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logistics_pb2.RegisterMachineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logistics_pb2.RegisterMachineResponse, _abc.Awaitable[_logistics_pb2.RegisterMachineResponse]]:
-        """Registers a machine of the calling partner with the public half of its key.
-        NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE.
+        """Registers a machine of the calling partner with the public half of its key; the point may be another partner's.
+        NOT_FOUND / RECYCLING_POINT_NOT_FOUND; INVALID_ARGUMENT / PUBLIC_KEY_INVALID; ALREADY_EXISTS / PUBLIC_KEY_IN_USE,
+        also if that machine has been retired. At most 200 per recycling point: RESOURCE_EXHAUSTED / TOO_MANY_MACHINES.
         """
 
     @_abc_1.abstractmethod
@@ -162,7 +179,7 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logistics_pb2.RetireMachineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logistics_pb2.RetireMachineResponse, _abc.Awaitable[_logistics_pb2.RetireMachineResponse]]:
-        """Takes a machine out of service for good: nothing that it signs counts any more.
+        """Takes a machine out of service for good: nothing that it signs counts any more. A retired machine stays so.
         NOT_FOUND / MACHINE_NOT_FOUND, also for another partner's machine.
         """
 
@@ -191,9 +208,10 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes in a batch of items that a machine has signed (L2, L3). Sent by the machine itself, which needs no token: the
         signature is the credential. UNAUTHENTICATED / SIGNATURE_INVALID for an unknown or retired machine and for
         a signature that does not fit, all alike, and nothing is stored.
-        INVALID_ARGUMENT / BATCH_MALFORMED, BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
-        A batch id seen before with the same items returns the stored answer, with others
-        ALREADY_EXISTS / REQUEST_ID_REUSED.
+        INVALID_ARGUMENT / BATCH_MALFORMED (not an ItemBatch, or one of another machine, without an id or a mode),
+        BATCH_EMPTY, BATCH_TOO_LARGE (more than 500 items or 256 KiB).
+        A batch id seen before with the same items returns the stored answer, also that of a batch that was rolled back;
+        with other items it is ALREADY_EXISTS / REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
