@@ -3,6 +3,7 @@
 import socket
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from gateway.app import create_app
@@ -10,14 +11,14 @@ from gateway.config import Settings
 from services.shared import telemetry
 
 
-def main() -> None:
+async def main() -> None:
+    # Everything is made on the loop that serves: a gRPC channel belongs to the loop on which it was made.
     settings = Settings()
     listening = _listen(settings.listen)
     tracing = telemetry.start("gateway", settings.log_level)
     app = create_app(settings, tracing)
     config = uvicorn.Config(
         app if not tracing.tracing else _traced(app, tracing),
-        loop="uvloop",
         http="httptools",
         ws="none",
         access_log=False,
@@ -27,7 +28,7 @@ def main() -> None:
         h11_max_incomplete_event_size=64 << 10,
     )
     telemetry.log.info("listening", address=settings.listen)
-    uvicorn.Server(config).run(sockets=[listening])
+    await uvicorn.Server(config).serve(sockets=[listening])
     telemetry.log.info("stopped")
 
 
@@ -58,4 +59,4 @@ def _traced(app: ASGIApp, tracing: telemetry.Telemetry) -> ASGIApp:
 
 
 if __name__ == "__main__":
-    main()
+    uvloop.run(main())
