@@ -193,13 +193,16 @@ class Doors:
             before_sleep=lambda _: self._count_retry(),
             reraise=True,
         )
-        try:
-            answer: T = await retrying(call)
-        except Refused:
-            self.traffic.answered += 1
-            raise
-        self.traffic.answered += 1
-        return answer
+        async for attempt in retrying:
+            with attempt:
+                try:
+                    answer = await call()
+                except Refused:
+                    self.traffic.answered += 1
+                    raise
+                self.traffic.answered += 1
+                return answer
+        raise AssertionError("retrying ends with an answer or an error")
 
     def _count_retry(self) -> None:
         self.traffic.retried += 1
