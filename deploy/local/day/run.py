@@ -16,7 +16,7 @@ from deploy.local.day.plan import Scale
 from deploy.local.day.planner import make_plan
 from deploy.local.day.play import Outcome, play
 from deploy.local.day.reckoning import reckon
-from deploy.local.day.stage import Stage
+from deploy.local.day.stage import Show, Stage
 from deploy.local.terminal import Terminal
 
 
@@ -45,7 +45,7 @@ async def play_day(alliance: Alliance, size: Size, terminal: Terminal) -> Accoun
     return result
 
 
-async def play_outcome(alliance: Alliance, size: Size, terminal: Terminal) -> Outcome:
+async def play_outcome(alliance: Alliance, size: Size, show: Show) -> Outcome:
     """Plays the day of the alliance's data folder; DayFailed if it cannot."""
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     try:
@@ -56,7 +56,7 @@ async def play_outcome(alliance: Alliance, size: Size, terminal: Terminal) -> Ou
                 doors,
                 Keepsakes(alliance.data / "day.secrets"),
                 backend("operator", OPERATOR_CLIENT_ID, alliance.operator_secret),
-                terminal,
+                show,
             )
             return await play(stage, alliance.startup_seconds)
     except* (OtherDay, Refused, Passing, RuntimeError) as group:
