@@ -82,6 +82,8 @@ def _acts(outcome: Outcome, reckoning: Reckoning) -> Iterator[Check]:
 def _machines(outcome: Outcome, reckoning: Reckoning) -> Iterator[Check]:
     stored, told, batches = outcome.report["dropOffs"], outcome.answers.items, outcome.plan.batches
     yield Check("drop-offs stored", reckoning.items_accepted, stored["accepted"])
+    found = (stored["duplicates"], stored["invalid"])
+    yield Check("known and invalid items counted", (reckoning.items_duplicate, reckoning.items_invalid), found)
     yield Check("drop-offs accepted, machines were told", reckoning.items_accepted, told["ACCEPTED"])
     yield Check("known drop-offs, machines were told", reckoning.items_duplicate, told["DUPLICATE"])
     yield Check("invalid items, machines were told", reckoning.items_invalid, told["INVALID"])
