@@ -1,0 +1,66 @@
+"""`python -m services.logistics`: settings -> store -> service -> serve."""
+
+import uvloop
+
+from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceStub
+from alliance.logistics.v1 import logistics_pb2, logistics_pb2_grpc
+from services.logistics import events, store
+from services.logistics.config import Settings
+from services.logistics.rpc import LogisticsRpc
+from services.logistics.service.capture import Capture
+from services.logistics.service.points import Points
+from services.logistics.service.refusals import Refusals
+from services.logistics.store.captures import CaptureStore
+from services.logistics.store.points import PointStore
+from services.logistics.store.refusals import RefusalStore
+from services.shared import clock, outbox, telemetry
+from services.shared.client import Client
+from services.shared.idempotency import Idempotency
+from services.shared.identity import Signer
+from services.shared.mongo import Database
+from services.shared.outbox import Outbox, Relay
+from services.shared.server import Server
+
+
+async def main() -> None:
+    settings = Settings()
+    tracing = telemetry.start("logistics", settings.log_level)
+    database = Database.of(settings)
+    accounts = Client(
+        settings.accounts_target,
+        AccountsServiceStub,
+        Signer.from_file("logistics", settings.identity_key_file),
+        timeout_seconds=settings.call_timeout_seconds,
+        interceptors=tracing.client_interceptors(),
+    )
+    events_out = Outbox(database)
+    relay = Relay(events_out, {events.DROP_OFFS: events.drop_offs_to(accounts)})
+    point_store = PointStore(database)
+    rpc = LogisticsRpc(
+        Points(point_store, clock.now),
+        Capture(
+            CaptureStore(database),
+            point_store,
+            Refusals(RefusalStore(database)),
+            events.Events(events_out, relay),
+            database,
+            clock.now,
+        ),
+        Idempotency(database, relay),
+    )
+
+    async def prepare() -> None:
+        await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
+
+    server = Server(
+        settings,
+        logistics_pb2.DESCRIPTOR.services_by_name["LogisticsService"],
+        lambda to: logistics_pb2_grpc.add_LogisticsServiceServicer_to_server(rpc, to),
+        tracing,
+    )
+    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
+    await accounts.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
