@@ -40,7 +40,8 @@ class PointStore:
 
     async def add_point(self, tx: Transaction, point: RecyclingPoint) -> None:
         row = asdict(point)
-        order = f"{name_key(point.name)}:{point.id}"
+        # A space sorts before all that a key is made of, so that a name comes before those that begin with it.
+        order = f"{name_key(point.name)} {point.id}"
         await self._points.insert_one({"_id": row.pop("id"), **row, "order": order, "machines": 0}, session=tx.session)
 
     async def points(self, ids: Collection[str]) -> list[RecyclingPoint]:
