@@ -132,7 +132,8 @@ def _document(partner: Partner) -> Document:
     row: dict[str, Any] = asdict(partner)
     key = name_key(partner.name)
     counts = {str(limited): 0 for limited in Limited}
-    return {"_id": row.pop("id"), **row, "name_key": key, "order": f"{key}:{partner.id}", "counts": counts}
+    # A space sorts before all that a key is made of, so that a name comes before those that begin with it.
+    return {"_id": row.pop("id"), **row, "name_key": key, "order": f"{key} {partner.id}", "counts": counts}
 
 
 def _partner(row: Document) -> Partner:
