@@ -16,10 +16,10 @@ from services.rewards.ledger.accounts import Accounts
 from services.rewards.ledger.block import GENESIS, LARGEST_BLOCK, Block, Posting, decode
 from services.rewards.ledger.draft import Draft, Outcome, RequestIdReused
 from services.rewards.ledger.log import Log
-from services.rewards.ledger.model import Books, Command, Refusal
-from services.rewards.ledger.postings import entries
+from services.rewards.ledger.model import Books, Command
+from services.rewards.ledger.postings import records
 from services.rewards.ledger.projector import Projector
-from services.rewards.ledger.store import Changes, Record, Views
+from services.rewards.ledger.store import Changes, Views
 from services.shared.errors import ResourceExhausted, Unavailable
 from services.shared.telemetry import log
 
@@ -109,6 +109,11 @@ class Engine:
         """What became of commands, by their ids; those known."""
         return await self._recorded(commands)
 
+    async def look(self) -> None:
+        """Takes in what other replicas have appended."""
+        async with self._turn:
+            await self._catch_up()
+
     async def fence(self, at: int) -> int:
         """The last block, when every later one is sure to be later than `at` too."""
         async with self._turn:
@@ -191,11 +196,8 @@ class Engine:
 
     def _install(self, block: Block, postings: Sequence[Posting], books: Books) -> None:
         self.head, self._hash, self._at = block.seq, block.hash, max(self._at, block.at)
-        records = []
         for place, (command, decision, _) in enumerate(postings):
             self._outcomes[command.id] = Outcome(command, decision, block.at, block.seq, place)
-            moved = () if isinstance(decision, Refusal) else tuple(entries(decision))
-            records.append(Record(command.id, getattr(command, "member", ""), block.seq, place, block.at, moved))
         members, partners, transit = self.accounts.install(block.seq, books)
         self.projector.offer(
             Changes(
@@ -203,7 +205,7 @@ class Engine:
                 {id: (account, block.seq, machine.next_due(account)) for id, account in members.items()},
                 {id: (account, block.seq) for id, account in partners.items()},
                 (transit, block.seq) if transit else None,
-                records,
+                records(block.seq, block.at, postings),
             )
         )
         self._forget()

@@ -29,16 +29,14 @@ from services.rewards.ledger.model import (
     Sent,
     Settle,
 )
-from services.rewards.ledger.postings import Spend
-from services.rewards.ledger.store import Record
+from services.rewards.ledger.postings import Record, Spend
+from services.rewards.ledger.verify import Report, verify
 from services.shared.ids import new_id
 from services.shared.mongo import Database, Indexes
 
 INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
 # How often an issue goes after allotment that others take before it; each time some of them are served.
 _ATTEMPTS = 20
-# How much of a home partition's allotment goes to another that runs short, at most: its 1/_SHARES per partition.
-_SHARES = 4
 
 Cut = Mapping[int, int]
 
@@ -69,6 +67,7 @@ class Ledger:
         each = max(1, cached_members // partitions)
         self.engines = [Engine(number, self.log, self.views, clock, each) for number in range(partitions)]
         self._filling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._wanted: defaultdict[tuple[int, str], int] = defaultdict(int)
 
     async def open(self) -> None:
         """Takes in what is stored. PartitionCountChanged if the ledger was made with another number of partitions."""
@@ -188,6 +187,10 @@ class Ledger:
             for passage in each.accounts.transit.open:
                 await self._complete(each.partition, passage)
 
+    async def verify(self) -> Report:
+        """Checks everything that is stored, and says what is wrong first."""
+        return await verify(self.log, self.views, len(self.engines), self.partition)
+
     def _partition_of(self, command: Command) -> int:
         member: str = getattr(command, "member", "")
         if not member and isinstance(command, Send | Receive | Settle):
@@ -210,30 +213,37 @@ class Ledger:
 
     async def _fill(self, partition: int, commands: Sequence[Command]) -> bool:
         """Brings allotment to where issues need it; whether it brought any."""
-        needs: defaultdict[str, int] = defaultdict(int)
+        needs: defaultdict[str, list[int]] = defaultdict(list)
         for command in commands:
             if isinstance(command, Issue):
-                needs[command.lots[0].issuer] += sum(lot.points for lot in command.lots)
-        filled = [await self._fill_one(partition, partner, need) for partner, need in needs.items()]
-        return any(filled)
+                needs[command.lots[0].issuer].append(sum(lot.points for lot in command.lots))
+        return any([await self._fill_one(partition, partner, sum(n), min(n)) for partner, n in needs.items()])
 
-    async def _fill_one(self, partition: int, partner: str, need: int) -> bool:
+    async def _fill_one(self, partition: int, partner: str, need: int, least: int) -> bool:
+        key = (partition, partner)
+        self._wanted[key] += need
         async with self._filling[partner]:
-            left = (await self.engines[partition].accounts.partners([partner]))[partner].left
-            if left >= need:
+            wanted = self._wanted[key]  # what others wait for here comes with it
+            self._wanted[key] -= need
+            if (await self._left(partition, partner)) >= need:
                 return True  # another one has brought it meanwhile
+            await asyncio.gather(*(engine.look() for engine in self.engines))
             await self.complete_passages()
+            left = [await self._left(number, partner) for number in range(len(self.engines))]
+            if sum(left) < least:
+                return False
+            wanted -= left[partition]
             home = self.partition(partner)
             brought = 0
-            for source in [home, *(number for number in range(len(self.engines)) if number != home)]:
-                wanted = need - left - brought
-                if source == partition or wanted <= 0:
+            for source in sorted(range(len(left)), key=lambda number: number != home):
+                if source == partition or brought >= wanted or not left[source]:
                     continue
-                if source == home:
-                    reserve = (await self.engines[home].accounts.partners([partner]))[partner].left
-                    wanted = max(wanted, reserve // (_SHARES * len(self.engines)))
-                brought += await self._move(partner, source, partition, wanted)
+                share = left[source] // len(left) if source == home else 0
+                brought += await self._move(partner, source, partition, max(wanted - brought, share))
             return brought > 0
+
+    async def _left(self, partition: int, partner: str) -> int:
+        return (await self.engines[partition].accounts.partners([partner]))[partner].left
 
     async def _move(self, partner: str, source: int, target: int, points: int) -> int:
         outcome = (await self.engines[source].post([Send(new_id("passage"), partner, points, target)]))[0]

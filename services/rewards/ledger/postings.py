@@ -1,9 +1,10 @@
 """What events mean in books and in wallets: double-entry legs, and the entries that a member reads. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from services.rewards.ledger.block import Posting
 from services.rewards.ledger.model import (
     Allotted,
     Books,
@@ -14,6 +15,7 @@ from services.rewards.ledger.model import (
     Issued,
     Lot,
     Received,
+    Refusal,
     Repaid,
     Sent,
 )
@@ -52,6 +54,25 @@ class Entry(NamedTuple):
     reference: str
     partner: str
     lots: tuple[Lot, ...]
+
+
+class Record(NamedTuple):
+    """What a command did, as its member sees it, and where in the log it stands.
+
+    Without entries `member` is empty and `at` is 0: then only the place matters.
+    """
+
+    command: str
+    member: str
+    seq: int
+    place: int
+    at: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def order(self) -> str:
+        """Sorts a member's records as in the log."""
+        return f"{self.member}:{self.seq:010d}{self.place:04d}"
 
 
 class Spend(NamedTuple):
@@ -115,6 +136,16 @@ def entries(events: Iterable[Event]) -> list[Entry]:
                 found.append(Entry(EntryKind.CANCEL, -_total(event.lots), event.issue, event.partner, event.lots))
             case _:
                 pass
+    return found
+
+
+def records(seq: int, at: int, postings: Sequence[Posting]) -> list[Record]:
+    """The records of a block."""
+    found = []
+    for place, (command, decision, _) in enumerate(postings):
+        moved = () if isinstance(decision, Refusal) else tuple(entries(decision))
+        member: str = getattr(command, "member", "") if moved else ""
+        found.append(Record(command.id, member, seq, place, at if moved else 0, moved))
     return found
 
 

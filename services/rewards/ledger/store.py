@@ -4,7 +4,7 @@ Accounts and entries are kept as JSON in one binary field each: the server never
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,7 +12,7 @@ from pymongo import IndexModel, ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from services.rewards.ledger.model import Debt, Hold, Lot, Member, Partner, Passage, Transit
-from services.rewards.ledger.postings import Entry, EntryKind, Spend
+from services.rewards.ledger.postings import Entry, EntryKind, Record, Spend
 from services.shared.mongo import Collection, Database, Document, Indexes
 
 INDEXES: Indexes = {
@@ -24,22 +24,6 @@ INDEXES: Indexes = {
     ],
 }
 _DUPLICATE = 11000
-
-
-class Record(NamedTuple):
-    """What a command did, as its member sees it; and where in the log it stands."""
-
-    command: str
-    member: str
-    seq: int
-    place: int
-    at: int
-    entries: tuple[Entry, ...]
-
-    @property
-    def order(self) -> str:
-        """Sorts a member's records as in the log."""
-        return f"{self.member}:{self.seq:010d}{self.place:04d}"
 
 
 class Changes(NamedTuple):
@@ -121,6 +105,16 @@ class Views:
                     spends.append(Spend(id, row["at"], entry.reference, entry.partner, entry.lots))
         return spends
 
+    async def all_members(self) -> AsyncIterator[tuple[str, Member, int, int | None]]:
+        """Every member's account, block and next due moment, for a check of everything."""
+        async for row in self._members.find({}, comment="scan: verification reads everything"):
+            yield row["_id"], _member(row["body"]), row["seq"], row.get("due")
+
+    async def all_records(self) -> AsyncIterator[tuple[int, Record]]:
+        """Every record with its partition, for a check of everything."""
+        async for row in self._records.find({}, comment="scan: verification reads everything"):
+            yield int(row["_id"].partition("/")[0]), _record(row)
+
     async def due(self, at: int, limit: int) -> list[str]:
         """Members on whose accounts time has something to do, longest overdue first."""
         rows = self._members.find({"due": {"$lte": at}}, {"_id": 1}, sort=[("due", 1)], limit=limit)
@@ -150,10 +144,6 @@ class Views:
             self._insert(partition, changes.records),
         )
         await self._replace(self._watermarks, [(partition, changes.seq, {}, ())])
-
-    async def counts(self) -> tuple[int, int]:
-        """How many members and how many records there are."""
-        return await self._members.estimated_document_count(), await self._records.estimated_document_count()
 
     async def _replace(self, collection: Collection, rows: Iterable[tuple[Any, int, Document, Any]]) -> None:
         writes = [
