@@ -13,6 +13,7 @@ from gateway.partners.queries import PartnersQuery
 from gateway.report import AllianceQuery
 from gateway.rewards.mutations import RewardsMutation
 from gateway.rewards.queries import RewardsQuery
+from gateway.rewards.types import Wallet
 from gateway.scalars import SCALARS
 
 SDL_FILE = Path(__file__).with_name("schema.graphql")
@@ -33,6 +34,8 @@ def build() -> strawberry.federation.Schema:
     return strawberry.federation.Schema(
         query=Query,
         mutation=Mutation,
+        # Entities are looked for by walking from type to type, but not through lazy ones.
+        types=[Wallet],
         scalar_overrides=SCALARS,
         # The latest version that all widely used composition libraries accept.
         federation_version="2.9",

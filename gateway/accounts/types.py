@@ -1,6 +1,6 @@
 """Members, their acts and claims, and the emission factors: types and what their fields read."""
 
-from enum import IntEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -33,7 +33,7 @@ MEMBER = of_member("id")
 
 
 @strawberry.enum(description="What was done. The unit of its quantity is fixed by the kind.")
-class ActKind(IntEnum):
+class ActKind(Enum):
     BUS_TRIP = enum_value(pb.ACT_KIND_BUS_TRIP, "A bus trip instead of one by car; metres.")
     METRO_TRIP = enum_value(pb.ACT_KIND_METRO_TRIP, "A metro trip instead of one by car; metres.")
     LIGHT_RAIL_TRIP = enum_value(pb.ACT_KIND_LIGHT_RAIL_TRIP, "A light rail trip instead of one by car; metres.")
@@ -50,7 +50,7 @@ class ActKind(IntEnum):
 
 
 @strawberry.enum(description="What came of a reported act.")
-class ActStatus(IntEnum):
+class ActStatus(Enum):
     CREDITED = enum_value(pb.ACT_STATUS_CREDITED, "It made a new claim, and may earn points.")
     DUPLICATE = enum_value(
         pb.ACT_STATUS_DUPLICATE, "It was known already, from this reporter or another: 0 new grams, no points."

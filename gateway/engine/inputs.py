@@ -59,11 +59,17 @@ def _setter(message: type[Message], field: Any) -> Callable[[Any, Any, str], Non
     if descriptor.type == FieldDescriptor.TYPE_MESSAGE and hasattr(named, "fields"):
         _, fill = _filler(named)
         if descriptor.is_repeated:
-            return lambda into, values, path: (
-                [fill(getattr(into, name).add(), value, f"{path}[{index}].") for index, value in enumerate(values)]
-                and None
-            )
+
+            def add_all(into: Any, values: Any, path: str) -> None:
+                for index, value in enumerate(values):
+                    fill(getattr(into, name).add(), value, f"{path}[{index}].")
+
+            return add_all
         return lambda into, value, path: fill(getattr(into, name), value, f"{path}.")
+    if descriptor.type == FieldDescriptor.TYPE_ENUM:
+        if descriptor.is_repeated:
+            return lambda into, members, _: getattr(into, name).extend(member.value for member in members)
+        return lambda into, member, _: setattr(into, name, member.value)
     if descriptor.is_repeated:
         return lambda into, values, _: getattr(into, name).extend(values)
     if descriptor.type == FieldDescriptor.TYPE_MESSAGE:

@@ -1,6 +1,6 @@
 """Recycling points, machines and drop-offs: types and what their fields read."""
 
-from enum import IntEnum
+from enum import Enum
 from typing import Annotated
 
 import strawberry
@@ -20,7 +20,7 @@ MachineType = Annotated["Machine", strawberry.lazy("gateway.logistics.types")]
 
 
 @strawberry.enum(description="What an item is made of.")
-class Material(IntEnum):
+class Material(Enum):
     PET = enum_value(pb.MATERIAL_PET, "PET bottles.")
     CARDBOARD = enum_value(pb.MATERIAL_CARDBOARD, "Cardboard.")
     REUSABLE_BOX = enum_value(pb.MATERIAL_REUSABLE_BOX, "A parcel box that goes round again, by the piece.")

@@ -1,6 +1,6 @@
 """Partner brands, their agreements, blocks and rules: types and what their fields read."""
 
-from enum import IntEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -24,7 +24,7 @@ ITSELF = of_partner("id")
 
 
 @strawberry.enum(description="Where a partner is in its life.")
-class PartnerStatus(IntEnum):
+class PartnerStatus(Enum):
     APPLIED = enum_value(pb.PARTNER_STATUS_APPLIED, "It has asked to join; an operator decides.")
     APPROVED = enum_value(pb.PARTNER_STATUS_APPROVED, "It issues and accepts points.")
     SUSPENDED = enum_value(

@@ -1,6 +1,6 @@
 """Points, rewards, redemptions and settlements: types and what their fields read."""
 
-from enum import IntEnum
+from enum import Enum
 
 import strawberry
 
@@ -17,14 +17,14 @@ from gateway.scalars import DateTime, Long, Points
 
 
 @strawberry.enum(description="What came of a claim's points.")
-class EarningStatus(IntEnum):
+class EarningStatus(Enum):
     ISSUED = enum_value(pb.EARNING_STATUS_ISSUED, "The member has them.")
     REFUSED = enum_value(pb.EARNING_STATUS_REFUSED, "No points; the reason says why.")
     CANCELLED = enum_value(pb.EARNING_STATUS_CANCELLED, "Issued and taken back.")
 
 
 @strawberry.enum(description="What moved a wallet.")
-class EntryKind(IntEnum):
+class EntryKind(Enum):
     EARN = enum_value(pb.ENTRY_KIND_EARN, "Points for a claim.")
     SPEND = enum_value(pb.ENTRY_KIND_SPEND, "Points given for a reward.")
     EXPIRE = enum_value(pb.ENTRY_KIND_EXPIRE, "Points whose time was over.")
@@ -33,7 +33,7 @@ class EntryKind(IntEnum):
 
 
 @strawberry.enum(description="Where a redemption is.")
-class RedemptionStatus(IntEnum):
+class RedemptionStatus(Enum):
     HELD = enum_value(pb.REDEMPTION_STATUS_HELD, "The points are held, the voucher is good.")
     CAPTURED = enum_value(pb.REDEMPTION_STATUS_CAPTURED, "The voucher was taken in, the points are spent.")
     VOIDED = enum_value(pb.REDEMPTION_STATUS_VOIDED, "Given up; the points are free again.")

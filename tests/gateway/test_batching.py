@@ -1,0 +1,142 @@
+"""Joins over four services: how many calls they take."""
+
+import asyncio
+from collections import Counter
+
+from services.shared.errors import Internal
+from tests.gateway.conftest import Gateway, World, codes
+from tests.gateway.fakes import FakeAlliance, accounts_pb2, new_id, rewards_pb2
+
+JOINED = """
+query Members($first: Int!) {
+  members(first: $first) {
+    nodes {
+      id displayName
+      enrolledBy { id name }
+      wallet { balance available lots { points issuer { name } } }
+      carbon { claims co2eMg }
+      identities { partner { name } }
+      consents { partner { name } granted }
+      acts(first: 5) { edges { node { id kind partner { name } claim { co2eMg factor { id } } earning { points } } } }
+      dropOffs(first: 5) { nodes { id weightGrams machine { id } recyclingPoint { name } partner { name } } }
+      redemptions(first: 5) { nodes { status reward { title partner { name } } } }
+    }
+  }
+}
+"""
+
+
+def populate(alliance: FakeAlliance, brand: str, count: int) -> list[str]:
+    """Members with a claim, a drop-off and a redemption each."""
+    ids = [new_id("member") for _ in range(count)]
+    for number, id in enumerate(ids):
+        claim, act = new_id("claim"), new_id("act")
+        alliance.accounts.members[id] = accounts_pb2.Member(
+            id=id, display_name=f"M {number}", enrolled_by_partner_id=brand
+        )
+        alliance.accounts.claims[claim] = accounts_pb2.Claim(
+            id=claim, member_id=id, act_id=act, partner_id=brand, co2e_mg=number, factor_id="metro-trip-2025"
+        )
+        alliance.accounts.acts[act] = accounts_pb2.Act(
+            id=act, member_id=id, partner_id=brand, claim_id=claim, status=accounts_pb2.ACT_STATUS_CREDITED, kind=2
+        )
+        alliance.rewards.wallets[id] = rewards_pb2.Wallet(
+            member_id=id, balance=number, available=number, lots=[rewards_pb2.Lot(issuer_partner_id=brand, points=1)]
+        )
+    return ids
+
+
+async def test_g1_fifty_members_over_four_services_take_one_rpc_per_source(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    populate(alliance, world.brand, 50)
+    answer = await gateway.data(JOINED, gateway.operator(), first=50)
+    assert len(answer["members"]["nodes"]) == 50
+    calls = Counter(alliance.methods())
+    # Some brands are only known by what another call answers; none is asked for twice.
+    calls.pop("BatchGetPartners")
+    brands = [id for call in alliance.calls if call.method == "BatchGetPartners" for id in call.request.ids]
+    assert len(brands) == len(set(brands))
+    assert set(calls.values()) == {1}, calls
+    assert {
+        "ListMembers",
+        "BatchGetWallets",
+        "BatchGetCarbonTotals",
+        "BatchListIdentities",
+        "BatchListConsents",
+        "BatchListActs",
+        "BatchListDropOffs",
+        "BatchListRedemptions",
+        "BatchGetClaims",
+        "BatchGetEarnings",
+    } <= set(calls)
+
+
+async def test_a_key_is_asked_for_once_however_often_it_is_needed(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    populate(alliance, world.brand, 30)
+    await gateway.data("{ members(first: 50) { nodes { enrolledBy { name } } } }", gateway.operator())
+    (call,) = [call for call in alliance.calls if call.method == "BatchGetPartners"]
+    assert len(call.request.ids) == len(set(call.request.ids))
+
+
+async def test_requests_at_the_same_time_share_a_call(gateway: Gateway, alliance: FakeAlliance, world: World):
+    ids = populate(alliance, world.brand, 8)
+    alliance.reset()
+    answers = await asyncio.gather(
+        *(
+            gateway.data("query ($id: ID!) { member(id: $id) { id wallet { balance } } }", gateway.member(id), id=id)
+            for id in ids
+        )
+    )
+    assert [answer["member"]["id"] for answer in answers] == ids
+    assert [answer["member"]["wallet"]["balance"] for answer in answers] == list(range(8))
+    assert len(alliance.calls) < 2 * len(ids)
+
+
+async def test_what_one_brand_may_see_is_no_answer_for_another_in_the_same_call(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    alliance.accounts.consents[world.brand, world.member] = True
+    query = "query ($id: ID!) { member(id: $id) { displayName } }"
+    mine, theirs = await asyncio.gather(
+        gateway.ask(query, gateway.partner(world.brand), id=world.member),
+        gateway.ask(query, gateway.partner(world.other_brand), id=world.member),
+    )
+    assert mine["data"]["member"] == {"displayName": "Ada"}
+    assert theirs["data"]["member"] is None
+    assert codes(theirs) == [("CONSENT_REQUIRED", ["member"])]
+
+
+async def test_more_keys_than_a_call_takes_go_out_in_parts(gateway: Gateway, alliance: FakeAlliance, world: World):
+    representations = [{"__typename": "Partner", "id": new_id("partner")} for _ in range(1_500)]
+    query = "query ($r: [_Any!]!) { _entities(representations: $r) { __typename } }"
+    answer = await gateway.data(query, gateway.operator(), r=representations)
+    assert answer["_entities"] == [None] * 1_500
+    assert sorted(len(call.request.ids) for call in alliance.calls) == [500, 1_000]
+
+
+async def test_pages_of_another_size_are_another_call(gateway: Gateway, alliance: FakeAlliance, world: World):
+    query = "query ($id: ID!) { member(id: $id) { a: acts(first: 1) { nodes { id } } b: acts { nodes { id } } } }"
+    await gateway.data(query, gateway.member(world.member), id=world.member)
+    assert sorted(call.request.page.first for call in alliance.calls if call.method == "BatchListActs") == [1, 20]
+
+
+async def test_a_call_that_fails_fails_its_own_keys_alone(gateway: Gateway, alliance: FakeAlliance, world: World):
+    alliance.fail("BatchGetWallets", Internal("broken", reason="INTERNAL"))
+    query = "query ($id: ID!) { member(id: $id) { displayName wallet { balance } carbon { co2eMg } } }"
+    answer = await gateway.ask(query, gateway.member(world.member), id=world.member)
+    assert answer["data"]["member"] == {"displayName": "Ada", "wallet": None, "carbon": {"co2eMg": 15_000}}
+    assert codes(answer) == [("INTERNAL", ["member", "wallet"])]
+
+
+async def test_a_caller_who_is_gone_takes_nobody_along(gateway: Gateway, alliance: FakeAlliance, world: World):
+    alliance.recorder.delays["BatchGetPartners"] = 0.2
+    query = "query ($id: ID!) { partner(id: $id) { name } }"
+    gone = asyncio.create_task(gateway.data(query, id=world.brand))
+    stays = asyncio.create_task(gateway.data(query, id=world.brand))
+    while "BatchGetPartners" not in alliance.methods():
+        await asyncio.sleep(0.005)
+    gone.cancel()
+    assert (await stays)["partner"] == {"name": "Groenmarkt"}

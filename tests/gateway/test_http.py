@@ -1,0 +1,280 @@
+"""GraphQL over HTTP: media types, methods and the status of each way to fail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.app import create_app
+from gateway.config import Limits
+from gateway.negotiation import media_type
+from services.shared.telemetry import Telemetry
+from tests.gateway.conftest import GRAPHQL, URL, Gateway, World, settings_of
+from tests.gateway.fakes import FakeAlliance
+
+JSON = "application/json"
+VIEWER = "{ viewer { kind } }"
+MUTATION = 'mutation { createLinkCode(input: {requestId: "r"}) { __typename } }'
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", JSON),
+        ("*/*", JSON),
+        ("application/*", JSON),
+        (JSON, JSON),
+        (GRAPHQL, GRAPHQL),
+        (f"{GRAPHQL}, {JSON};q=0.9", GRAPHQL),
+        (f"{JSON}, {GRAPHQL}", GRAPHQL),
+        (f"{JSON}, {GRAPHQL};q=0.5", JSON),
+        (f"{GRAPHQL}; charset=utf-8", GRAPHQL),
+        (f"text/html, {JSON}", JSON),
+        ("text/html, */*;q=0.1", JSON),
+        (f"{GRAPHQL};q=0, */*", JSON),
+        (f"{JSON};q=0, */*", None),
+        ("text/html", None),
+        ("application/xml", None),
+        (f"{JSON};q=nonsense", None),
+    ],
+)
+def test_the_media_type_is_the_best_that_the_caller_takes(accept: str, expected: str | None):
+    assert media_type(accept) == expected
+
+
+async def send(gateway: Gateway, accept: str, **options: Any) -> httpx.Response:
+    return await gateway.http.request(
+        url="/graphql", headers={"Accept": accept, **options.pop("headers", {})}, **options
+    )
+
+
+async def posted(gateway: Gateway, accept: str, query: str, **rest: Any) -> httpx.Response:
+    return await send(gateway, accept, method="POST", json={"query": query, **rest})
+
+
+# What is sent, with the status as application/graphql-response+json and as application/json.
+STATUSES: dict[str, tuple[dict[str, Any], int, int]] = {
+    "an answer": ({"query": VIEWER}, 200, 200),
+    "a document that does not parse": ({"query": "{"}, 400, 200),
+    "a document of another schema": ({"query": "{ nothing }"}, 400, 200),
+    "a document without an operation": ({"query": "fragment a on Query { viewer { kind } }"}, 400, 200),
+    "an operation that there is not": ({"query": f"query A {VIEWER}", "operationName": "B"}, 400, 200),
+    "several operations and no name": ({"query": f"query A {VIEWER} query B {VIEWER}"}, 400, 200),
+    "a variable that is missing": ({"query": "query ($id: ID!) { partner(id: $id) { id } }"}, 400, 200),
+    "a variable that does not fit": (
+        {"query": "query ($n: Int!) { partners(first: $n) { nodes { id } } }", "variables": {"n": "x"}},
+        400,
+        200,
+    ),
+    "a field that fails": ({"query": "{ report { acts { claims } } }"}, 200, 200),
+    "no query": ({}, 400, 400),
+    "a query that is no text": ({"query": {"a": 1}}, 400, 400),
+    "an empty query": ({"query": "  "}, 400, 400),
+    "variables that are none": ({"query": VIEWER, "variables": [1]}, 400, 400),
+    "an operation name that is none": ({"query": VIEWER, "operationName": 1}, 400, 400),
+    "extensions that are none": ({"query": VIEWER, "extensions": "x"}, 400, 400),
+    "nulls where nothing is meant": (
+        {"query": VIEWER, "variables": None, "operationName": None, "extensions": None},
+        200,
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STATUSES)
+async def test_each_failure_has_its_status_in_both_media_types(gateway: Gateway, what: str):
+    body, of_graphql, of_json = STATUSES[what]
+    for accept, status in ((GRAPHQL, of_graphql), (JSON, of_json)):
+        response = await send(gateway, accept, method="POST", json=body)
+        assert response.status_code == status
+        assert response.headers["Content-Type"] == f"{accept}; charset=utf-8"
+        answer = response.json()
+        if status != 200 or "data" not in answer:
+            assert answer["errors"]
+            assert "data" not in answer
+
+
+async def test_no_data_key_means_nothing_was_executed(gateway: Gateway):
+    answer = (await posted(gateway, JSON, "{ nothing }")).json()
+    assert "data" not in answer
+    answer = (await posted(gateway, JSON, "{ report { acts { claims } } }")).json()
+    assert answer["data"] == {"report": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{", {}, 400),
+        (b"", {}, 400),
+        (b"[]", {}, 400),
+        (b'[{"query": "{ viewer { kind } }"}]', {}, 400),
+        (b"1", {}, 400),
+        (b'"text"', {}, 400),
+        (b'{"query": NaN}', {}, 400),
+        (b'{"query": "\xff"}', {}, 400),
+        (b"[" * 100_000, {}, 400),
+        (b'{"query": "{ viewer { kind } }"}', {"Content-Type": "text/plain"}, 415),
+        (b'{"query": "{ viewer { kind } }"}', {"Content-Type": ""}, 415),
+        (b"query=x", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        (b"{ viewer { kind } }", {"Content-Type": "application/graphql"}, 415),
+        (b'{"query": "{ viewer { kind } }"}', {"Content-Type": "application/json; charset=utf-16"}, 415),
+        (b'{"query": "{ viewer { kind } }"}', {"Content-Type": "application/json; charset=UTF-8"}, 200),
+        (b'{"query": "{ viewer { kind } }"}', {"Content-Encoding": "gzip"}, 415),
+        (b'{"query": "{ viewer { kind } }"}', {"Accept": "text/csv"}, 406),
+    ],
+)
+async def test_a_body_that_is_none_is_refused(gateway: Gateway, content: bytes, headers: dict[str, str], status: int):
+    sent = {"Content-Type": JSON, "Accept": GRAPHQL, **headers}
+    response = await gateway.http.post("/graphql", content=content, headers=sent)
+    assert response.status_code == status
+    if status != 200:
+        assert response.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+async def test_a_body_that_is_too_long_is_not_read_to_its_end(gateway: Gateway):
+    most = Limits().body_bytes
+    announced = await gateway.http.post("/graphql", content=b" " * (most + 1), headers={"Content-Type": JSON})
+    assert announced.status_code == 413
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 100 * most:
+            sent += 64 << 10
+            yield b" " * (64 << 10)
+
+    streamed = await gateway.http.post("/graphql", content=endless(), headers={"Content-Type": JSON})
+    assert streamed.status_code == 413
+
+
+async def test_queries_come_by_get_too(gateway: Gateway, world: World):
+    query = "query P($id: ID!) { partner(id: $id) { name } } query Q { viewer { kind } }"
+    response = await send(
+        gateway,
+        GRAPHQL,
+        method="GET",
+        params={"query": query, "operationName": "P", "variables": f'{{"id": "{world.brand}"}}'},
+    )
+    assert response.status_code == 200
+    assert response.json() == {"data": {"partner": {"name": "Groenmarkt"}}}
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"query": ""}, {"query": VIEWER, "variables": "{"}, {"query": VIEWER, "variables": "[]"}]
+)
+async def test_a_get_that_is_no_request_is_refused(gateway: Gateway, params: dict[str, str]):
+    response = await send(gateway, GRAPHQL, method="GET", params=params)
+    assert response.status_code == 400
+
+
+async def test_nothing_is_changed_by_get(gateway: Gateway, alliance: FakeAlliance, world: World):
+    for accept in (GRAPHQL, JSON):
+        response = await send(
+            gateway,
+            accept,
+            method="GET",
+            params={"query": MUTATION},
+            headers={"Authorization": f"Bearer {gateway.member(world.member)}"},
+        )
+        assert response.status_code == 405
+        assert response.headers["Allow"] == "POST"
+    assert alliance.calls == []
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+async def test_other_methods_are_not_for_graphql(gateway: Gateway, method: str):
+    response = await gateway.http.request(method, "/graphql")
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) >= {"GET", "POST"}
+
+
+async def test_a_token_that_does_not_hold_is_401_in_both_media_types(gateway: Gateway):
+    for accept in (GRAPHQL, JSON):
+        response = await send(
+            gateway, accept, method="POST", json={"query": VIEWER}, headers={"Authorization": "Bearer x"}
+        )
+        assert response.status_code == 401
+
+
+async def test_every_response_has_an_id_and_says_what_a_browser_may_do(gateway: Gateway):
+    for path in ("/graphql", "/healthz", "/nowhere", "/oauth/token", "/.well-known/jwks.json"):
+        response = await gateway.http.get(path)
+        assert len(response.headers["X-Request-Id"]) == 32
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert (await gateway.http.get("/nowhere")).status_code == 404
+
+
+@pytest.mark.parametrize(("given", "kept"), [("order-7.A_b", True), ("x" * 65, False), ("a b", False), ("a\tb", False)])
+async def test_a_callers_own_request_id_is_kept_if_it_is_plain(gateway: Gateway, given: str, kept: bool):
+    response = await gateway.http.get("/healthz", headers={"X-Request-Id": given})
+    assert (response.headers["X-Request-Id"] == given) is kept
+
+
+async def test_errors_name_the_request(gateway: Gateway):
+    response = await gateway.http.post(
+        "/graphql", json={"query": "{ report { acts { claims } } }"}, headers={"X-Request-Id": "order-7"}
+    )
+    assert response.json()["errors"][0]["extensions"]["traceId"] == "order-7"
+
+
+async def test_answers_are_nobodys_to_keep(gateway: Gateway):
+    response = await posted(gateway, GRAPHQL, VIEWER)
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "Authorization" in response.headers["Vary"]
+
+
+async def test_a_request_ends_at_its_deadline(alliance: FakeAlliance, keys: Path, world: World):
+    alliance.reset()
+    alliance.recorder.delays["BatchGetPartners"] = 30
+    app = create_app(settings_of(alliance, keys, request_timeout_seconds=0.2), Telemetry(None))
+    query = {"query": "query ($id: ID!) { partner(id: $id) { name } }", "variables": {"id": world.brand}}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
+        response = await asyncio.wait_for(http.post("/graphql", json=query), 5)
+    assert response.status_code == 504
+    assert response.json()["errors"][0]["extensions"]["reason"] == "REQUEST_TIMEOUT"
+    alliance.reset()
+
+
+async def test_what_nobody_expected_is_masked_too(gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gateway.http.read_body", lambda *_: 1 / 0)
+    response = await posted(gateway, GRAPHQL, VIEWER)
+    assert response.status_code == 500
+    assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL"
+    assert "ZeroDivision" not in response.text
+    assert response.headers["X-Request-Id"] == response.json()["errors"][0]["extensions"]["traceId"]
+
+
+async def test_health_tells_the_process_from_what_it_needs(alliance: FakeAlliance, keys: Path):
+    app = create_app(settings_of(alliance, keys), Telemetry(None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
+        await alliance.servers["logistics"].stop()
+        try:
+            assert (await http.get("/healthz")).status_code == 200
+            starting = await http.get("/readyz")
+        finally:
+            await alliance.servers["logistics"].start()
+        assert starting.status_code == 503
+        assert starting.json() == {
+            "status": "not_ready",
+            "services": {
+                "accounts": "serving",
+                "partners": "serving",
+                "logistics": "unreachable",
+                "rewards": "serving",
+            },
+        }
+        async with asyncio.timeout(10):
+            while (ready := await http.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.05)
+        assert ready.json()["status"] == "ready"
+        # Once it has been ready it stays so with a part missing: the rest of the answers still stand.
+        await alliance.servers["logistics"].stop()
+        try:
+            degraded = await http.get("/readyz")
+        finally:
+            await alliance.servers["logistics"].start()
+        assert (degraded.status_code, degraded.json()["status"]) == (200, "degraded")

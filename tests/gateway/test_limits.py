@@ -1,0 +1,126 @@
+"""Documents that ask for too much are refused before anything is called."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.app import create_app
+from gateway.config import Limits
+from services.shared.telemetry import Telemetry
+from tests.gateway.conftest import URL, Gateway, World, codes, settings_of
+from tests.gateway.fakes import FakeAlliance
+
+PAGE_OF_PAGES = """query ($n: Int!) {
+  members(first: $n) { nodes { acts(first: 100) { nodes { claim { factor { id } } } } } }
+}"""
+
+
+def deep(levels: int) -> str:
+    return "{ viewer" + " { partner { points" * levels + " { partner { id } }" + " } }" * levels + " }"
+
+
+async def test_g3_an_over_budget_document_makes_no_backend_call(gateway: Gateway, alliance: FakeAlliance, world: World):
+    answer = await gateway.ask(PAGE_OF_PAGES, gateway.operator(), n=100)
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "DOCUMENT_TOO_EXPENSIVE"
+    assert error["extensions"]["measure"] == "cost"
+    assert error["extensions"]["found"] > error["extensions"]["limit"] == Limits().cost
+    assert "data" not in answer
+    assert alliance.calls == []
+
+
+async def test_the_same_document_with_smaller_pages_is_answered(gateway: Gateway, alliance: FakeAlliance, world: World):
+    answer = await gateway.ask(PAGE_OF_PAGES, gateway.operator(), n=10)
+    assert "errors" not in answer
+    assert alliance.calls
+
+
+@pytest.mark.parametrize(
+    ("query", "measure"),
+    [
+        (deep(10), "levels"),
+        ("{ " + " ".join(f"a{n}: viewer {{ kind }}" for n in range(201)) + " }", "aliases"),
+        ("{ " + "viewer { kind } " * 51 + "}", "root fields"),
+        ("{ " + "viewer { kind } " * 1_000 + "}", "tokens"),
+        ("{ viewer { kind } } #" + "x" * 70_000, "bytes"),
+        # Each fragment uses the one before ten times: 10^10 fields from thirty lines.
+        (
+            "{ ...f9 }"
+            + "".join(f"fragment f{n} on Query {{ {f'...f{n - 1} ' * 10} }}" for n in range(1, 10))
+            + "fragment f0 on Query { a: viewer { kind } }",
+            "aliases",
+        ),
+    ],
+)
+async def test_what_is_too_much_by_any_measure_is_refused(
+    gateway: Gateway, alliance: FakeAlliance, query: str, measure: str
+):
+    response = await gateway.post(query)
+    (error,) = response.json()["errors"]
+    assert response.status_code == 400
+    assert error["extensions"]["code"] == "DOCUMENT_TOO_EXPENSIVE"
+    assert error["extensions"]["measure"] == measure
+    assert alliance.calls == []
+
+
+async def test_a_document_that_turns_in_circles_is_refused(gateway: Gateway, alliance: FakeAlliance):
+    query = "{ ...a } fragment a on Query { viewer { kind } ...b } fragment b on Query { ...a }"
+    answer = await gateway.ask(query)
+    assert {code for code, _ in codes(answer)} == {"DOCUMENT_INVALID"}
+
+
+@pytest.mark.parametrize("depth", [50, 5_000])
+async def test_brackets_without_end_are_refused(gateway: Gateway, depth: int):
+    response = await gateway.post("{ a" * depth)
+    assert response.status_code == 400
+
+
+async def test_entities_count_by_how_many_are_asked_for(gateway: Gateway, alliance: FakeAlliance):
+    query = """query ($r: [_Any!]!) { _entities(representations: $r) {
+      ... on Member { acts(first: 100) { nodes { claim { id } } } } } }"""
+    representations = [{"__typename": "Member", "id": f"member_{n}"} for n in range(101)]
+    answer = await gateway.ask(query, gateway.operator(), r=representations)
+    assert codes(answer) == [("DOCUMENT_TOO_EXPENSIVE", [])]
+    assert alliance.calls == []
+
+
+@pytest.mark.parametrize("first", [0, -1, 101, 2**31 - 1])
+async def test_a_page_has_one_to_a_hundred_rows(gateway: Gateway, alliance: FakeAlliance, first: int):
+    answer = await gateway.ask("query ($n: Int!) { partners(first: $n) { nodes { id } } }", n=first)
+    assert codes(answer) == [("BAD_USER_INPUT", ["partners"])]
+    assert answer["errors"][0]["extensions"]["reason"] == "PAGE_TOO_LARGE"
+    assert alliance.calls == []
+
+
+async def test_a_cursor_that_was_not_given_out_is_refused(gateway: Gateway, alliance: FakeAlliance):
+    for after in ("?", "x" * 401):
+        answer = await gateway.ask("query ($a: String) { partners(after: $a) { nodes { id } } }", a=after)
+        assert codes(answer) == [("BAD_USER_INPUT", ["partners"])]
+        assert answer["errors"][0]["extensions"]["reason"] == "CURSOR_MALFORMED"
+
+
+async def test_a_flood_of_documents_does_not_grow_the_cache(alliance: FakeAlliance, keys: Path):
+    from gateway import schema
+    from gateway.engine.cost import Budget
+    from gateway.engine.document import Documents
+    from gateway.engine.resolve import bind
+    from gateway.problems import problem_of
+
+    budget = Budget(depth=15, aliases=200, root_fields=50, cost=1_000)
+    limits: dict[str, Any] = {"most_bytes": 10_000, "most_tokens": 1_000, "cached": 10, "cached_bytes": 300}
+    documents = Documents(bind(schema.build(), problem_of), budget, introspection=True, **limits)
+    for number in range(100):
+        documents.prepare(f"{{ a{number}: viewer {{ kind }} }}")
+    assert 1 < len(documents._documents) <= 10
+    assert documents._bytes == sum(map(len, documents._documents)) <= 300
+
+
+async def test_strangers_cannot_ask_for_the_schema_where_it_is_switched_off(alliance: FakeAlliance, keys: Path):
+    app = create_app(settings_of(alliance, keys, introspection=False), Telemetry(None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
+        asked = (await http.post("/graphql", json={"query": "{ __schema { types { name } } }"})).json()
+        typo = (await http.post("/graphql", json={"query": "{ viewr { kind } }"})).json()
+    assert codes(asked)[0][0] == "DOCUMENT_INVALID"
+    assert "viewer" not in typo["errors"][0]["message"]
