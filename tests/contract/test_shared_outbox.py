@@ -181,6 +181,7 @@ async def test_one_poisoned_event_does_not_hold_the_others(ready: Database, rece
     assert parked is not None
     assert parked["error"] == "BAD: bad"
     assert "due_at" not in parked
+    assert await Outbox(ready).pending(["event-partner_1-bad"])
 
 
 async def test_a_defect_on_the_other_side_is_tried_again_later(ready: Database, receiver: Receiver):
