@@ -76,7 +76,9 @@ def canonical_code(code: str) -> str:
     folded = unicodedata.normalize("NFD", code)
     for _ in range(2):
         folded = unicodedata.normalize("NFKD", folded.casefold())
-    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) not in ("Cf", "Zs"))
+    visible = "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
+    # Accents that a space kept apart stand together now, and have an order among each other.
+    return unicodedata.normalize("NFKD", visible)
 
 
 def check(item: Item, machine_id: str, now: datetime) -> Event | Fault:
