@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import ide, schema
 from gateway.backends import Backends
 from gateway.config import Settings
-from gateway.engine.cost import Budget
 from gateway.engine.document import Documents
 from gateway.engine.resolve import bind
+from gateway.engine.shape import Budget
 from gateway.errors import masked
 from gateway.http import GraphQLEndpoint
 from gateway.limits import Buckets
@@ -80,7 +80,14 @@ def _documents(settings: Settings) -> Documents:
     limits = settings.limits
     return Documents(
         bind(schema.build(), problem_of),
-        Budget(depth=limits.depth, aliases=limits.aliases, root_fields=limits.root_fields, cost=limits.cost),
+        Budget(
+            depth=limits.depth,
+            aliases=limits.aliases,
+            root_fields=limits.root_fields,
+            fields=limits.fields,
+            repetitions=limits.repetitions,
+            cost=limits.cost,
+        ),
         most_bytes=limits.document_bytes,
         most_tokens=limits.tokens,
         cached=limits.cached_documents,

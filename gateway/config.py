@@ -18,6 +18,8 @@ class Limits(BaseSettings):
     depth: int = Field(default=15, ge=1, description="nested selection sets")
     aliases: int = Field(default=200, ge=0, description="aliases of a document, fragments counted where they are used")
     root_fields: int = Field(default=50, ge=1, description="fields at the root of an operation")
+    fields: int = Field(default=3_000, ge=1, description="fields of a document, fragments counted where they are used")
+    repetitions: int = Field(default=100, ge=1, description="how often one name may stand at one place of an answer")
     cost: int = Field(default=20_000, ge=1, description="objects that an answer may have at most, mutations count more")
     cached_documents: int = Field(default=1_000, ge=1, description="documents kept parsed ...")
     cached_document_bytes: int = Field(default=1 << 20, ge=1, description="... and their length in all")

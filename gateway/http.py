@@ -14,8 +14,8 @@ from gateway.backends import Backends
 from gateway.bodies import BodyTooLarge, read_body
 from gateway.config import Settings
 from gateway.context import Request
-from gateway.engine.cost import TooExpensive
 from gateway.engine.document import DocumentInvalid, Documents
+from gateway.engine.shape import TooExpensive
 from gateway.errors import (
     BAD_USER_INPUT,
     DOCUMENT_INVALID,

@@ -5,7 +5,6 @@ asked for by `first` or as declared. A mutation counts ten more.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
@@ -29,6 +28,7 @@ from graphql import (
 
 from gateway.engine.declare import DEFAULT_PAGE, Connection
 from gateway.engine.resolve import field_declaration
+from gateway.engine.shape import Budget, TooExpensive, fields
 from gateway.engine.source import LARGEST_PAGE
 
 _MUTATION = 10
@@ -36,49 +36,6 @@ _MUTATION = 10
 _FREE = ("PageInfo", "_Service")
 # Beyond this the exact number tells nobody anything.
 _MOST = 10**12
-
-
-class TooExpensive(Exception):
-    """The document asks for more than a limit allows; nothing has been called."""
-
-    def __init__(self, what: str, found: int, limit: int, advice: str) -> None:
-        super().__init__(f"The document has {found:,} {what}, {limit:,} are allowed; {advice}.")
-        self.details: dict[str, object] = {"limit": limit, "found": found, "measure": what}
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a document asks for whatever its variables say; fragments count wherever they are used."""
-
-    depth: int = 0
-    aliases: int = 0
-    fields: int = 0
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The limits on a document."""
-
-    depth: int
-    aliases: int
-    root_fields: int
-    cost: int
-
-
-def check_shape(document: DocumentNode, budget: Budget) -> None:
-    """TooExpensive if any operation is too deep or too wide. The document need not be valid yet."""
-    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    known: dict[str, Shape] = {}
-    for node in document.definitions:
-        if isinstance(node, OperationDefinitionNode):
-            shape = _shape(node.selection_set, fragments, known)
-            if shape.depth > budget.depth:
-                raise TooExpensive("levels", shape.depth, budget.depth, "ask for less depth at once")
-            if shape.aliases > budget.aliases:
-                raise TooExpensive("aliases", shape.aliases, budget.aliases, "ask in several requests")
-            roots = _roots(node.selection_set, fragments, set())
-            if roots > budget.root_fields:
-                raise TooExpensive("root fields", roots, budget.root_fields, "ask in several requests")
 
 
 def check_cost(
@@ -93,52 +50,6 @@ def check_cost(
     if cost > budget.cost:
         raise TooExpensive("cost", cost, budget.cost, "ask for smaller pages, or for less below each row")
     return cost
-
-
-def _shape(
-    selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], known: dict[str, Shape]
-) -> Shape:
-    depth = aliases = fields = 0
-    for node in selections.selections:
-        if isinstance(node, FieldNode):
-            below = _shape(node.selection_set, fragments, known) if node.selection_set else Shape()
-            below = Shape(below.depth + 1, below.aliases + (node.alias is not None), below.fields + 1)
-        elif isinstance(node, InlineFragmentNode):
-            below = _shape(node.selection_set, fragments, known)
-        elif isinstance(node, FragmentSpreadNode):
-            below = _shape_of_fragment(node, fragments, known)
-        else:
-            continue
-        depth = max(depth, below.depth)
-        aliases = min(aliases + below.aliases, _MOST)
-        fields = min(fields + below.fields, _MOST)
-    return Shape(depth, aliases, fields)
-
-
-def _shape_of_fragment(
-    node: FragmentSpreadNode, fragments: Mapping[str, FragmentDefinitionNode], known: dict[str, Shape]
-) -> Shape:
-    name = node.name.value
-    if name not in known:
-        known[name] = Shape()  # what a circle finds; validation will say that it is one
-        fragment = fragments.get(name)
-        if fragment is not None:
-            known[name] = _shape(fragment.selection_set, fragments, known)
-    return known[name]
-
-
-def _roots(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], seen: set[str]) -> int:
-    count = 0
-    for node in selections.selections:
-        if isinstance(node, FieldNode):
-            count += 1
-        elif isinstance(node, InlineFragmentNode):
-            count += _roots(node.selection_set, fragments, seen)
-        elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
-            seen.add(node.name.value)
-            if fragment := fragments.get(node.name.value):
-                count += _roots(fragment.selection_set, fragments, seen)
-    return count
 
 
 class _Costs:
@@ -163,7 +74,7 @@ class _Costs:
         root = self._schema.get_root_type(operation.operation)
         cost = self._selections(operation.selection_set, root, 1)
         if operation.operation is OperationType.MUTATION:
-            cost += _MUTATION * _roots(operation.selection_set, self._fragments, set())
+            cost += _MUTATION * len(list(fields([operation.selection_set], self._fragments)))
         return min(cost, _MOST)
 
     def _selections(self, selections: SelectionSetNode, parent: Any, page: int) -> int:

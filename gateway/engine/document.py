@@ -19,8 +19,9 @@ from graphql import (
     validate,
 )
 
-from gateway.engine.cost import Budget, TooExpensive, check_cost, check_shape
+from gateway.engine.cost import check_cost
 from gateway.engine.resolve import is_awaitable
+from gateway.engine.shape import Budget, TooExpensive, check_shape
 
 _MOST_ERRORS = 20
 

@@ -31,9 +31,10 @@ const root = ReactDOM.createRoot(document.getElementById("graphiql"));
 root.render(React.createElement(GraphiQL, {
   fetcher,
   defaultEditorToolsVisibility: "headers",
-  defaultHeaders: '{ "Authorization": "Bearer " }',
   shouldPersistHeaders: false,
-  defaultQuery: "{\\n  viewer { kind }\\n  partners { nodes { name trade country } }\\n}\\n",
+  defaultQuery: "# Without a token you see what is public. With one, under Headers:\\n" +
+    "# { \\"Authorization\\": \\"Bearer ...\\" }\\n" +
+    "{\\n  viewer { kind }\\n  partners { nodes { name trade country } }\\n}\\n",
 }));
 """
 

@@ -44,6 +44,15 @@ async def test_the_same_document_with_smaller_pages_is_answered(gateway: Gateway
         ("{ " + " ".join(f"a{n}: viewer {{ kind }}" for n in range(201)) + " }", "aliases"),
         ("{ " + "viewer { kind } " * 51 + "}", "root fields"),
         ("{ " + "viewer { kind } " * 1_000 + "}", "tokens"),
+        ("{ viewer { " + "kind " * 101 + "} }", "repetitions"),
+        ("{ " + ("viewer { partner { " + "points { issued } " * 50 + "} } ") * 3 + "}", "repetitions"),
+        # Two fields that lead to the next fragment, twelve times.
+        (
+            "{ viewer { partner { ...f0 } } }"
+            + "".join(f"fragment f{n} on Partner {{ a {{ ...f{n + 1} }} b {{ ...f{n + 1} }} }}" for n in range(12))
+            + "fragment f12 on Partner { id }",
+            "fields",
+        ),
         ("{ viewer { kind } } #" + "x" * 70_000, "bytes"),
         # Each fragment uses the one before ten times: 10^10 fields from thirty lines.
         (
@@ -66,9 +75,13 @@ async def test_what_is_too_much_by_any_measure_is_refused(
 
 
 async def test_a_document_that_turns_in_circles_is_refused(gateway: Gateway, alliance: FakeAlliance):
-    query = "{ ...a } fragment a on Query { viewer { kind } ...b } fragment b on Query { ...a }"
-    answer = await gateway.ask(query)
-    assert {code for code, _ in codes(answer)} == {"DOCUMENT_INVALID"}
+    for query in (
+        "{ ...a } fragment a on Query { viewer { kind } ...b } fragment b on Query { ...a }",
+        "{ viewer { partner { ...a } } } fragment a on Partner { x: points { partner { ...a } } points { ...a } }",
+    ):
+        answer = await gateway.ask(query)
+        assert {code for code, _ in codes(answer)} == {"DOCUMENT_INVALID"}
+    assert alliance.calls == []
 
 
 @pytest.mark.parametrize("depth", [50, 5_000])
@@ -103,12 +116,12 @@ async def test_a_cursor_that_was_not_given_out_is_refused(gateway: Gateway, alli
 
 async def test_a_flood_of_documents_does_not_grow_the_cache(alliance: FakeAlliance, keys: Path):
     from gateway import schema
-    from gateway.engine.cost import Budget
     from gateway.engine.document import Documents
     from gateway.engine.resolve import bind
+    from gateway.engine.shape import Budget
     from gateway.problems import problem_of
 
-    budget = Budget(depth=15, aliases=200, root_fields=50, cost=1_000)
+    budget = Budget(depth=15, aliases=200, root_fields=50, fields=1_000, repetitions=100, cost=1_000)
     limits: dict[str, Any] = {"most_bytes": 10_000, "most_tokens": 1_000, "cached": 10, "cached_bytes": 300}
     documents = Documents(bind(schema.build(), problem_of), budget, introspection=True, **limits)
     for number in range(100):

@@ -1,0 +1,138 @@
+"""How deep and how wide a document is, whatever its variables say: checked before it is even validated."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
+
+# Beyond this the exact number tells nobody anything.
+_MOST = 10**12
+
+Fragments = Mapping[str, FragmentDefinitionNode]
+
+
+class TooExpensive(Exception):
+    """The document asks for more than a limit allows; nothing has been called."""
+
+    def __init__(self, what: str, found: int, limit: int, advice: str) -> None:
+        super().__init__(f"The document has {found:,} {what}, {limit:,} are allowed; {advice}.")
+        self.details: dict[str, object] = {"limit": limit, "found": found, "measure": what}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits on a document."""
+
+    depth: int
+    aliases: int
+    root_fields: int
+    fields: int
+    # How often one name may stand at one place of the answer: validation compares each with each.
+    repetitions: int
+    cost: int
+
+
+class _Shape(NamedTuple):
+    """Of a selection set, with fragments counted wherever they are used."""
+
+    depth: int = 0
+    aliases: int = 0
+    fields: int = 0
+
+
+# None while it is being worked out.
+_Known = dict[str, _Shape | None]
+
+
+class _Circle(Exception):
+    """Fragments that use each other without end; validation says so better than we could."""
+
+
+def check_shape(document: DocumentNode, budget: Budget) -> None:
+    """TooExpensive if any operation is too deep or too wide. The document need not be valid yet."""
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    known: _Known = {}
+    for node in document.definitions:
+        if not isinstance(node, OperationDefinitionNode):
+            continue
+        try:
+            shape = _shape(node.selection_set, fragments, known)
+        except _Circle:
+            return
+        _limit("levels", shape.depth, budget.depth, "ask for less depth at once")
+        _limit("aliases", shape.aliases, budget.aliases, "ask in several requests")
+        roots = len(list(fields([node.selection_set], fragments)))
+        _limit("root fields", roots, budget.root_fields, "ask in several requests")
+        _limit("fields", shape.fields, budget.fields, "ask in several requests")
+        repetitions = _repetitions([node.selection_set], fragments)
+        _limit("repetitions", repetitions, budget.repetitions, "name a field once at each place")
+
+
+def fields(selection_sets: Sequence[SelectionSetNode], fragments: Fragments) -> Iterator[FieldNode]:
+    """The fields of selection sets that are answered together, each fragment's once."""
+    seen: set[str] = set()
+    pending = list(selection_sets)
+    while pending:
+        for node in pending.pop().selections:
+            if isinstance(node, FieldNode):
+                yield node
+            elif isinstance(node, InlineFragmentNode):
+                pending.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and (name := node.name.value) not in seen:
+                seen.add(name)
+                if name in fragments:
+                    pending.append(fragments[name].selection_set)
+
+
+def _limit(what: str, found: int, limit: int, advice: str) -> None:
+    if found > limit:
+        raise TooExpensive(what, found, limit, advice)
+
+
+def _shape(selections: SelectionSetNode, fragments: Fragments, known: _Known) -> _Shape:
+    depth = aliases = count = 0
+    for node in selections.selections:
+        if isinstance(node, FieldNode):
+            below = _shape(node.selection_set, fragments, known) if node.selection_set else _Shape()
+            below = _Shape(below.depth + 1, below.aliases + (node.alias is not None), below.fields + 1)
+        elif isinstance(node, InlineFragmentNode):
+            below = _shape(node.selection_set, fragments, known)
+        elif isinstance(node, FragmentSpreadNode):
+            below = _shape_of_fragment(node.name.value, fragments, known)
+        else:
+            continue
+        depth = max(depth, below.depth)
+        aliases = min(aliases + below.aliases, _MOST)
+        count = min(count + below.fields, _MOST)
+    return _Shape(depth, aliases, count)
+
+
+def _shape_of_fragment(name: str, fragments: Fragments, known: _Known) -> _Shape:
+    if name not in known:
+        known[name] = None
+        known[name] = _shape(fragments[name].selection_set, fragments, known) if name in fragments else _Shape()
+    shape = known[name]
+    if shape is None:
+        raise _Circle
+    return shape
+
+
+def _repetitions(selection_sets: Sequence[SelectionSetNode], fragments: Fragments) -> int:
+    """The most fields of one name at one place of the answer."""
+    together: dict[str, list[FieldNode]] = {}
+    for node in fields(selection_sets, fragments):
+        together.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
+    most = 0
+    for nodes in together.values():
+        below = [node.selection_set for node in nodes if node.selection_set]
+        most = max(most, len(nodes), _repetitions(below, fragments) if below else 0)
+    return most
