@@ -6,12 +6,14 @@ makes them.
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bson.binary import UUID_SUBTYPE, Binary
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
     AsyncIOMotorClientSession,
@@ -26,6 +28,7 @@ from pymongo.write_concern import WriteConcern
 from services.shared.config import ServiceSettings
 from services.shared.errors import Aborted
 from services.shared.queries import QueryShapes
+from services.shared.sessions import Sessions
 
 if TYPE_CHECKING:
     from services.shared.outbox import Event
@@ -73,7 +76,7 @@ class Transaction:
 class Database:
     """A service's own database."""
 
-    def __init__(self, uri: str, name: str, *, show_queries: bool = False) -> None:
+    def __init__(self, uri: str, name: str, *, instance: str = "", show_queries: bool = False) -> None:
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
             uri,
             tz_aware=True,
@@ -90,6 +93,7 @@ class Database:
             read_concern=ReadConcern("majority"),
             read_preference=ReadPreference.PRIMARY,
         )
+        self._sessions = Sessions(self, instance) if instance else None
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "Database":
@@ -97,6 +101,8 @@ class Database:
         return cls(
             settings.mongodb_uri.get_secret_value(),
             settings.mongodb_database,
+            # A process that is started again in its place has the same host and address.
+            instance=f"{socket.gethostname()}/{settings.listen}",
             show_queries=settings.log_level == "DEBUG",
         )
 
@@ -111,6 +117,12 @@ class Database:
         """Makes the indexes that are not there yet; safe to do at every start and in several replicas at once."""
         for collection, models in indexes.items():
             await self._database[collection].create_indexes(list(models))
+        if self._sessions is not None:
+            await self._sessions.create_index()
+
+    async def end_sessions(self, ids: Sequence[bytes]) -> None:
+        """Ends sessions of this user, and with them the transactions that they are in."""
+        await self._client.admin.command("killSessions", [{"id": Binary(id, UUID_SUBTYPE)} for id in ids])
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> tuple[T, list["Event"]]:
         """Runs `body` so that all of its writes happen or none. It may run more than once: when others changed the same
@@ -121,6 +133,9 @@ class Database:
         until = time.monotonic() + _CONFLICTS_FOR_SECONDS
         first_wait, longest_wait = _CONFLICT_WAIT_SECONDS
         async with await self._client.start_session() as session:
+            if self._sessions is not None:
+                session_id: Any = session.session_id
+                await self._sessions.enter(bytes(session_id["id"]))
 
             async def attempt(session: AsyncIOMotorClientSession) -> tuple[T, list["Event"]]:
                 nonlocal attempts

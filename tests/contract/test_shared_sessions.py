@@ -1,0 +1,68 @@
+"""What a killed process left open does not stand in the way of its successor."""
+
+import asyncio
+from contextlib import suppress
+from uuid import uuid4
+
+import pytest
+
+from services.shared.mongo import Database, Transaction
+
+
+@pytest.fixture
+def name() -> str:
+    return f"test_{uuid4().hex[:12]}"
+
+
+async def test_a_successor_ends_the_transaction_that_its_predecessor_left_open(mongodb_uri: str, name: str):
+    killed, successor = (Database(mongodb_uri, name, instance="host/127.0.0.1:1") for _ in range(2))
+    await killed["things"].insert_one({"_id": 0})
+    inside = asyncio.Event()
+
+    async def left_open(tx: Transaction) -> None:
+        await killed["things"].insert_one({"_id": 1}, session=tx.session)
+        inside.set()
+        await asyncio.Event().wait()
+
+    async def writes(tx: Transaction) -> str:
+        await successor["things"].insert_one({"_id": 1}, session=tx.session)
+        return "done"
+
+    # From now on nobody works on this transaction, as if its process had been killed.
+    abandoned = asyncio.create_task(killed.transaction(left_open))
+    await inside.wait()
+    result, _ = await asyncio.wait_for(successor.transaction(writes), 10)
+    assert result == "done"
+    assert await successor["things"].count_documents({"_id": 1}) == 1
+    abandoned.cancel()
+    with suppress(asyncio.CancelledError):
+        await abandoned
+    killed.close()
+    successor.close()
+
+
+async def test_a_replica_leaves_the_transactions_of_the_others_alone(mongodb_uri: str, name: str):
+    one, other = (Database(mongodb_uri, name, instance=f"host-{number}/127.0.0.1:1") for number in range(2))
+    await one["things"].insert_one({"_id": 0})  # To make a collection is a race of its own.
+    inside, go_on = asyncio.Event(), asyncio.Event()
+    runs = 0
+
+    async def slow(tx: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        await one["things"].insert_one({"_id": 1}, session=tx.session)
+        inside.set()
+        await go_on.wait()
+
+    async def quick(tx: Transaction) -> None:
+        await other["things"].insert_one({"_id": 2}, session=tx.session)
+
+    working = asyncio.create_task(one.transaction(slow))
+    await inside.wait()
+    await other.transaction(quick)
+    go_on.set()
+    await working
+    assert runs == 1
+    assert await one["things"].count_documents({"_id": {"$in": [1, 2]}}) == 2
+    one.close()
+    other.close()
