@@ -20,6 +20,7 @@ from deploy.local.terminal import Terminal
 
 _INTERRUPTED = 130
 _WRONG_OPTION = 2
+_FILE_WIDTH = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +44,8 @@ class Run:
         self._alliance = Alliance(options)
         self._day = day
         self._leave = leave
-        self._console = Console(highlight=False)
+        # What goes to a file is read later, in a window of any width.
+        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
         # The last line of standard output belongs to the day's figures; what comes later goes here.
         self._aside = Console(stderr=True, highlight=False)
         self._terminal = Terminal(self._console)
@@ -57,6 +59,7 @@ class Run:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(signum, self._interrupt, task)
         status = _INTERRUPTED
+        watch = None
         try:
             await self._start()
             watch = asyncio.create_task(self._alliance.watch(self._died, self._back))
@@ -70,6 +73,8 @@ class Run:
         except asyncio.CancelledError:
             task.uncancel()
         self._interrupted = True
+        if watch is not None:
+            watch.cancel()
         self._aside.print("stopping ...")
         await self._alliance.stop()
         self._aside.print("stopped")

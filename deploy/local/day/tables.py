@@ -1,10 +1,14 @@
 """The day's report in the terminal."""
 
+from collections.abc import Iterable
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from deploy.local.day.account import Account
+
+_WIDE = 108
 
 
 def show(account: Account, console: Console) -> None:
@@ -13,7 +17,7 @@ def show(account: Account, console: Console) -> None:
     console.print(
         f"[bold]The alliance's day, {account.date}[/bold]: {account.acts:,} acts of {account.members} members"
     )
-    console.print(_brands(account))
+    console.print(_brands(account, wide=console.width >= _WIDE))
     console.print(_kinds(account))
     console.print(_refusals(account))
     console.print(_totals(account))
@@ -25,25 +29,34 @@ def show(account: Account, console: Console) -> None:
         console.print(f"[green]All {len(account.checks)} expectations of the day were met.[/green]")
 
 
-def _brands(account: Account) -> Table:
-    table = _table("Points and money by brand", "Brand", "Trade")
-    for name in ("Issued", "Spent", "Expired", "Outstanding", "Accepted", "Liability €", "Net €"):
+def _brands(account: Account, *, wide: bool) -> Table:
+    """In a narrow window without what can be done without."""
+    table = _table("Points and money by brand", *(("Brand", "Trade") if wide else ("Brand",)))
+    for name in ("Issued", "Spent", "Expired", "Outstanding", "Accepted"):
+        table.add_column(name if wide else name[:6], justify="right")
+    for name in ("Liability €", "Net €") if wide else ("Net €",):
         table.add_column(name, justify="right")
     for row in account.brands:
         points = (row.issued, row.spent, row.expired, row.outstanding, row.accepted)
-        table.add_row(row.name, row.trade, *(f"{n:,}" for n in points), f"{row.liability:,.2f}", f"{row.net:+,.2f}")
+        _add(table, row.name, row.trade, points, row.liability, row.net, wide=wide)
     table.add_section()
     total = account.summary
-    outstanding = sum(row.accepted for row in account.brands)
-    table.add_row(
-        "All",
-        "",
-        *(f"{total[f'points_{what}']:,}" for what in ("issued", "spent", "expired", "outstanding")),
-        f"{outstanding:,}",
-        f"{sum(row.liability for row in account.brands):,.2f}",
-        f"{total['net_sum'] / 1e6:,.2f}",
-    )
+    totals = [total[f"points_{what}"] for what in ("issued", "spent", "expired", "outstanding")]
+    totals.append(sum(row.accepted for row in account.brands))
+    liability = sum(row.liability for row in account.brands)
+    _add(table, "All", "", totals, liability, total["net_sum"] / 1e6, wide=wide)
     return table
+
+
+def _add(
+    table: Table, name: str, trade: str, points: Iterable[int], liability: float, net: float, *, wide: bool
+) -> None:
+    table.add_row(
+        *((name, trade) if wide else (name,)),
+        *(f"{number:,}" for number in points),
+        *((f"{liability:,.2f}",) if wide else ()),
+        f"{net:+,.2f}" if net else "0.00",
+    )
 
 
 def _kinds(account: Account) -> Table:
