@@ -4,7 +4,6 @@ import socket
 
 import uvicorn
 import uvloop
-from starlette.types import ASGIApp
 
 from gateway.app import create_app
 from gateway.config import Settings
@@ -18,7 +17,7 @@ async def main() -> None:
     tracing = telemetry.start("gateway", settings.log_level)
     app = create_app(settings, tracing)
     config = uvicorn.Config(
-        app if not tracing.tracing else _traced(app, tracing),
+        app,
         http="httptools",
         ws="none",
         access_log=False,
@@ -47,15 +46,6 @@ def _listen(address: str) -> socket.socket:
         ) from error
     listening.set_inheritable(True)
     return listening
-
-
-def _traced(app: ASGIApp, tracing: telemetry.Telemetry) -> ASGIApp:
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-    traced: ASGIApp = OpenTelemetryMiddleware(
-        app, excluded_urls="healthz,readyz", tracer_provider=tracing.provider, exclude_spans=["receive", "send"]
-    )
-    return traced
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     return Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Envelope)],
+        middleware=[*_tracing(telemetry), Middleware(Envelope)],
         exception_handlers={HTTPException: _http_error},
     )
 
@@ -94,6 +94,21 @@ def _documents(settings: Settings) -> Documents:
         cached_bytes=limits.cached_document_bytes,
         introspection=settings.introspection,
     )
+
+
+def _tracing(telemetry: Telemetry) -> list[Middleware]:
+    if not telemetry.tracing:
+        return []
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    return [
+        Middleware(
+            OpenTelemetryMiddleware,
+            excluded_urls="healthz,readyz",
+            tracer_provider=telemetry.provider,
+            exclude_spans=["receive", "send"],
+        )
+    ]
 
 
 @dataclass

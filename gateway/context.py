@@ -39,8 +39,11 @@ class Request:
         require_caller(self.viewer, kinds, what)
 
     async def call(self, service: ServiceDescriptor, method: str, request: Message) -> Any:
-        """Calls an RPC for the viewer."""
-        return await self._backends.call(service, method, request, self.viewer)
+        """Calls an RPC for the viewer, after which nothing that was loaded before is taken for true."""
+        try:
+            return await self._backends.call(service, method, request, self.viewer)
+        finally:
+            self._loads.clear()
 
     def consented(self, member_id: str) -> Awaitable[None] | None:
         """None if the member lets the viewing brand see its data, or an awaitable of that; FieldError if not."""

@@ -73,7 +73,8 @@ class GraphQLEndpoint:
         """GET and POST of /graphql."""
         request_id: str = http.scope["request_id"]
         accept = ",".join(http.headers.getlist("accept"))
-        if http.method == "GET" and "query" not in http.query_params and wants_page(accept):
+        get = http.method != "POST"
+        if get and "query" not in http.query_params and wants_page(accept):
             return HTMLResponse(
                 self.page.html, headers={"Content-Security-Policy": self.page.content_security_policy, **_NO_STORE}
             )
@@ -82,11 +83,9 @@ class GraphQLEndpoint:
             if type is None:
                 raise Refusal(406, BAD_USER_INPUT, f"Answers are {GRAPHQL} or {JSON}.", reason="NOT_ACCEPTABLE")
             viewer = self._viewer(http)
-            asked = _from_url(http) if http.method == "GET" else await self._from_body(http)
+            asked = _from_url(http) if get else await self._from_body(http)
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                return await self._execute(
-                    asked, Request(viewer, self.backends, request_id), type, get=http.method == "GET"
-                )
+                return await self._execute(asked, Request(viewer, self.backends, request_id), type, get=get)
         except Refusal as refusal:
             errors = [_located(refusal.error, request_id)]
             return _response({"errors": errors}, refusal.status, type or JSON, refusal.headers)

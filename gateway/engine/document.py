@@ -19,8 +19,8 @@ from graphql import (
     validate,
 )
 
+from gateway.engine.admit import is_awaitable
 from gateway.engine.cost import check_cost
-from gateway.engine.resolve import is_awaitable
 from gateway.engine.shape import Budget, TooExpensive, check_shape
 
 _MOST_ERRORS = 20

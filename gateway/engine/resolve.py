@@ -5,8 +5,8 @@ Resolvers are plain functions wherever nothing has to be awaited; rows stay the 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from types import CoroutineType, SimpleNamespace
-from typing import Any, TypeGuard
+from types import SimpleNamespace
+from typing import Any
 
 import strawberry
 from google.protobuf.descriptor import FieldDescriptor
@@ -22,6 +22,7 @@ from graphql import (
     is_list_type,
 )
 
+from gateway.engine.admit import Gate, Resolver, admit, admit_all, caught, guarded, settled, sound
 from gateway.engine.declare import (
     Connection,
     FieldDeclaration,
@@ -42,11 +43,9 @@ from gateway.errors import BAD_USER_INPUT, FieldError
 from services.shared.errors import DomainError
 from services.shared.identity import CallerKind
 
-Resolver = Callable[..., Any]
 # From an expected failure to the row of the problem type that it is, whose `kind` names the type.
 ProblemOf = Callable[[DomainError], Any]
 
-_LONGEST_KEY = 200
 _LONGEST_CURSOR = 400
 _DEFINITION = "strawberry-definition"
 
@@ -56,6 +55,7 @@ def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
     schema = made._schema
     types = {name: found for name, type in schema.type_map.items() if (found := type_declaration(type))}
     names = {declared.message.DESCRIPTOR.full_name: name for name, declared in types.items() if declared.message}
+    _check_rules(schema)
     binder = _Binder(schema, types, problem_of)
     for type in schema.type_map.values():
         if isinstance(type, GraphQLObjectType):
@@ -77,6 +77,25 @@ def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
     return schema
 
 
+def _check_rules(schema: GraphQLSchema) -> None:
+    """TypeError if anything could be read without a rule: what nobody thought of is nobody's to see."""
+    roots = (schema.query_type, schema.mutation_type)
+    for type in schema.type_map.values():
+        if not isinstance(type, GraphQLObjectType) or type.name.startswith("_"):
+            continue
+        if type not in roots and type_declaration(type) is None:
+            raise TypeError(f"{type.name} has no rule")
+        for name, field in type.fields.items():
+            declared = field_declaration(field)
+            if declared is None and not name.startswith("_"):
+                raise TypeError(f"{type.name}.{name} is not declared")
+            if declared is None or type not in roots or declared.rule or isinstance(declared.read, Mutation):
+                continue
+            behind = type_declaration(get_named_type(field.type))
+            if behind is None or behind.source is None:
+                raise TypeError(f"{type.name}.{name} has no rule, and leads to nothing that has one of its own")
+
+
 def type_declaration(type: Any) -> TypeDeclaration | None:
     """What is declared of a type of the schema."""
     definition = type.extensions.get(_DEFINITION)
@@ -88,11 +107,6 @@ def field_declaration(field: GraphQLField) -> FieldDeclaration | None:
     """What is declared of a field of the schema."""
     definition = field.extensions.get(_DEFINITION)
     return declaration_of(definition) if definition is not None else None
-
-
-def is_awaitable(value: Any) -> TypeGuard[Awaitable[Any]]:
-    """The only kinds of awaitable that our resolvers answer with; quicker than asking any object."""
-    return isinstance(value, asyncio.Future) or type(value) is CoroutineType
 
 
 _service = SimpleNamespace()
@@ -107,12 +121,12 @@ class _Binder:
     def resolver(self, type: GraphQLObjectType, field: GraphQLField, declared: FieldDeclaration) -> Resolver:
         definition = field.extensions[_DEFINITION]
         resolve = self._read(type, field, declared, declared.read, definition.python_name)
-        return _guarded(declared.rule, resolve, silent=declared.silent) if declared.rule else resolve
+        return guarded(declared.rule, resolve, silent=declared.silent) if declared.rule else resolve
 
     def entities(self) -> Resolver:
         """Federation's `_entities`: every representation through the batched source of its type."""
         loaders = {
-            name: (_by_key(declared.source, _path(declared.key)), _Gate(declared.rule, declared.source))
+            name: (_by_key(declared.source, _path(declared.key)), Gate(declared.rule, declared.source))
             for name, declared in self._types.items()
             if declared.key and declared.source
         }
@@ -127,7 +141,7 @@ class _Binder:
             return gate.load(request, source, key, ())
 
         def resolve(_: Any, info: Any, representations: list[Any]) -> list[Any]:
-            return [_caught(entity, info.context, representation) for representation in representations]
+            return [caught(entity, info.context, representation) for representation in representations]
 
         return resolve
 
@@ -146,7 +160,7 @@ class _Binder:
                 return _lookup(read, rule)
             case Given():
                 row = read.row
-                return lambda _, info: _admit(rule, info.context, row(info.context))
+                return lambda _, info: admit(rule, info.context, row(info.context))
             case Mutation():
                 return self._mutation(read, field)
 
@@ -183,48 +197,19 @@ def callers(read: Mutation) -> frozenset[CallerKind]:
     return access_rule(f"/{read.service.full_name}/{read.method}")[0]
 
 
-def _guarded(rule: Rule, resolve: Resolver, *, silent: bool) -> Resolver:
-    """Checks a field's rule on the row that has the field, before anything is loaded."""
-    if rule.open:
-        return resolve
-
-    def guarded(row: Any, info: Any, **arguments: Any) -> Any:
-        try:
-            pending = rule.check(info.context, row)
-        except FieldError:
-            if silent:
-                return None
-            raise
-        if pending is None:
-            return resolve(row, info, **arguments)
-        return late(pending, row, info, arguments)
-
-    async def late(pending: Awaitable[None], row: Any, info: Any, arguments: Mapping[str, Any]) -> Any:
-        try:
-            await pending
-        except FieldError:
-            if silent:
-                return None
-            raise
-        answer: Any = resolve(row, info, **arguments)
-        return await answer if is_awaitable(answer) else answer
-
-    return guarded
-
-
 def _value(
     declared: TypeDeclaration | None, field: GraphQLField, name: str, rule: Rule | None, *, filtered: bool
 ) -> Resolver:
     """A field of the row itself, in the form that its GraphQL type takes."""
     if declared is None or declared.message is None:
         if is_list_type(get_nullable_type(field.type)):
-            return lambda row, info: _admit_all(rule, info.context, getattr(row, name), filtered=filtered)
-        return lambda row, info: _admit(rule, info.context, getattr(row, name))
+            return lambda row, info: admit_all(rule, info.context, getattr(row, name), filtered=filtered)
+        return lambda row, info: admit(rule, info.context, getattr(row, name))
     of_message: Any = declared.message.DESCRIPTOR.fields_by_name[name]
     if of_message.is_repeated:
-        return lambda row, info: _admit_all(rule, info.context, getattr(row, name), filtered=filtered)
+        return lambda row, info: admit_all(rule, info.context, getattr(row, name), filtered=filtered)
     if of_message.type == FieldDescriptor.TYPE_MESSAGE:
-        return lambda row, info: _admit(rule, info.context, getattr(row, name)) if row.HasField(name) else None
+        return lambda row, info: admit(rule, info.context, getattr(row, name)) if row.HasField(name) else None
     if isinstance(field.type, GraphQLNonNull):
         return lambda row, _: getattr(row, name)
     # Proto's empty text and its UNSPECIFIED are GraphQL's null.
@@ -233,7 +218,7 @@ def _value(
 
 def _join(read: Join, rule: Rule | None) -> Resolver:
     source, on, prefix = read.source, read.on, read.prefix
-    gate = _Gate(rule, source)
+    gate = Gate(rule, source)
     fixed = read.arguments
 
     def resolve(row: Any, info: Any) -> Any:
@@ -273,95 +258,18 @@ def _connection(read: Connection) -> Resolver:
 def _lookup(read: Lookup, rule: Rule | None) -> Resolver:
     source, then = read.source, read.then
     if then is None:
-        gate = _Gate(rule, source)
+        gate = Gate(rule, source)
         return lambda _, info, **given: gate.lookup(info.context, source, read.key(info.context, given))
     follow = _join(then, rule)
 
     async def resolve(_: Any, info: Any, **given: Any) -> Any:
         key = read.key(info.context, given)
-        if not _sound(key):
+        if not sound(key):
             return None
-        row = await info.context.load(source, key)
-        answer: Any = follow(row, info) if row is not None else None
-        return await answer if is_awaitable(answer) else answer
+        row = await settled(info.context.load(source, key))
+        return await settled(follow(row, info)) if row is not None else None
 
     return resolve
-
-
-class _Gate:
-    """Loads rows of a type whose rule has to be met: before the call where the key tells enough, else after."""
-
-    def __init__(self, rule: Rule | None, source: Source) -> None:
-        self._rule = rule
-        self._by_key = rule is not None and not source.nodes and bool(source.keys) and rule.fields <= set(source.by)
-        self._part = source.by[0] if source.by else ""
-
-    def lookup(self, request: Any, source: Source, key: Key) -> Any:
-        """As `load`, for a key that a caller wrote."""
-        if not _sound(key):
-            if self._rule is not None:
-                self._rule.enter(request)
-            return source.missing()
-        return self.load(request, source, key, ())
-
-    def load(self, request: Any, source: Source, key: Key, arguments: Arguments) -> Any:
-        """The row, or an awaitable of it; FieldError where the viewer may not see it."""
-        rule = self._rule
-        if rule is None:
-            return request.load(source, key, arguments)
-        if not self._by_key:
-            rule.enter(request)
-            return self._enter(rule, request, request.load(source, key, arguments))
-        pending = rule.check(request, SimpleNamespace(**{self._part: key}))
-        if pending is None:
-            return request.load(source, key, arguments)
-        return self._load_later(pending, request, source, key, arguments)
-
-    async def _load_later(
-        self, pending: Awaitable[None], request: Any, source: Source, key: Key, arguments: Arguments
-    ) -> Any:
-        await pending
-        answer = request.load(source, key, arguments)
-        return await answer if is_awaitable(answer) else answer
-
-    def _enter(self, rule: Rule, request: Any, loaded: Any) -> Any:
-        if isinstance(loaded, asyncio.Future):
-            return self._enter_later(rule, request, loaded)
-        return _admit_all(rule, request, loaded) if isinstance(loaded, list) else _admit(rule, request, loaded)
-
-    async def _enter_later(self, rule: Rule, request: Any, loaded: Awaitable[Any]) -> Any:
-        answer = self._enter(rule, request, await loaded)
-        return await answer if is_awaitable(answer) else answer
-
-
-def _admit(rule: Rule | None, request: Any, row: Any) -> Any:
-    """The row if the viewer may see it, or an awaitable of it."""
-    if rule is None or row is None:
-        return row
-    pending = rule.check(request, row)
-    return row if pending is None else _admit_later(pending, row)
-
-
-async def _admit_later(pending: Awaitable[None], row: Any) -> Any:
-    await pending
-    return row
-
-
-def _admit_all(rule: Rule | None, request: Any, rows: Any, *, filtered: bool = False) -> list[Any]:
-    """Each row, an awaitable of it, or the error that stands in its place."""
-    if rule is None:
-        return list(rows)
-    if filtered:
-        return [row for row in rows if rule.shows(request, row)]
-    return [_caught(_admit, rule, request, row) for row in rows]
-
-
-def _caught(function: Callable[..., Any], *arguments: Any) -> Any:
-    """An error of one item is the item's own: graphql-core reports an exception in a list at its place."""
-    try:
-        return function(*arguments)
-    except FieldError as error:
-        return error
 
 
 def _arguments(
@@ -371,12 +279,6 @@ def _arguments(
     made = [(name, value) for name, value in given if value is not None]
     made += [(name, value(request)) for name, value in fixed.items()]
     return tuple(sorted(made))
-
-
-def _sound(key: Key) -> bool:
-    """Whether a key that a caller wrote can be one at all; what cannot must not spoil the call it would share."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(part is None or 0 < len(part) <= _LONGEST_KEY for part in parts)
 
 
 def _path(key: str) -> tuple[str, ...]:
@@ -389,7 +291,7 @@ def _by_key(source: Source, path: tuple[str, ...]) -> Callable[[Any], tuple[Sour
         value = representation
         for step in path:
             value = value[step]
-        if not isinstance(value, str) or not _sound(value):
+        if not isinstance(value, str) or not sound(value):
             raise KeyError(path)
         return source, value
 

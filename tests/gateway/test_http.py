@@ -162,6 +162,11 @@ async def test_queries_come_by_get_too(gateway: Gateway, world: World):
     assert response.json() == {"data": {"partner": {"name": "Groenmarkt"}}}
 
 
+async def test_head_is_get_without_the_answer(gateway: Gateway):
+    response = await send(gateway, GRAPHQL, method="HEAD", params={"query": VIEWER})
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize(
     "params", [{}, {"query": ""}, {"query": VIEWER, "variables": "{"}, {"query": VIEWER, "variables": "[]"}]
 )

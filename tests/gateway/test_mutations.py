@@ -374,6 +374,18 @@ async def test_a_zero_is_a_value(gateway: Gateway, alliance: FakeAlliance, world
     assert alliance.calls[0].request.HasField("location")
 
 
+async def test_each_mutation_shows_what_holds_after_it(gateway: Gateway, alliance: FakeAlliance, world: World):
+    shown = "... on RedeemPayload { redemption { member { wallet { available } } } }"
+    query = f"""mutation {{
+      a: redeem(input: {{requestId: "1", rewardId: "x"}}) {{ {shown} }}
+      b: redeem(input: {{requestId: "2", rewardId: "x"}}) {{ {shown} }}
+    }}"""
+    await gateway.data(query, gateway.member(world.member))
+    methods = alliance.methods()
+    assert methods.count("BatchGetWallets") == 2
+    assert methods.index("Redeem") < methods.index("BatchGetWallets") < len(methods) - 1 - methods[::-1].index("Redeem")
+
+
 async def test_mutations_run_one_after_the_other(gateway: Gateway, alliance: FakeAlliance, world: World):
     alliance.recorder.delays["AcceptAgreement"] = 0.1
     query = """mutation {

@@ -1,5 +1,6 @@
 """The schema as its users read it, and as the engine needs it."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from graphql import (
     get_introspection_query,
     is_specified_scalar_type,
 )
+from strawberry.types.field import StrawberryField
 
 from gateway import schema
 from gateway.engine.declare import Mutation
@@ -80,22 +82,22 @@ def test_every_type_has_a_rule_and_every_field_a_declaration(built: GraphQLSchem
                 assert field_declaration(field) is not None, f"{type.name}.{name}"
 
 
-def test_every_door_has_a_rule_of_its_own_or_of_the_type_behind_it(built: GraphQLSchema):
-    query = built.query_type
-    assert query is not None
-    for name, field in query.fields.items():
-        if name in FEDERATION_FIELDS:
-            continue
-        declared = field_declaration(field)
-        assert declared is not None
-        type = field.type
-        while hasattr(type, "of_type"):
-            type = type.of_type
-        behind = type_declaration(type)
-        assert declared.rule is not None or behind is not None, name
-        if declared.rule is None:
-            assert behind is not None
-            assert behind.source is not None, f"{name} leads to a type that is only shown inside of others"
+@pytest.mark.parametrize("forgotten", ["type", "field", "door"])
+def test_what_has_no_rule_cannot_be_served(forgotten: str):
+    made = schema.build()
+    types = made._schema.type_map
+    if forgotten == "type":
+        types["Wallet"].extensions.clear()
+    elif forgotten == "field":
+        types["Wallet"].fields["balance"].extensions.clear()
+    else:
+        field = types["Query"].fields["members"]
+        declared = dataclasses.replace(field_declaration(field), rule=None)
+        field.extensions["strawberry-definition"] = StrawberryField(metadata={"alliance": declared})
+    with pytest.raises(
+        TypeError, match={"type": "Wallet has no rule", "field": "balance", "door": "members"}[forgotten]
+    ):
+        bind(made, problem_of)
 
 
 def test_every_mutation_has_the_rule_of_its_rpc(built: GraphQLSchema):
