@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format protos schema ide lock clean
+.PHONY: help demo up test check format protos schema ide lock secrets manifests scan sbom clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,9 +44,32 @@ schema: .venv/installed  ## write the gateway's schema to gateway/schema.graphql
 ide:  ## fetch GraphiQL, to be served locally at /graphql
 	@cd gateway/ide && npm ci --ignore-scripts --no-audit --no-fund
 
-lock: .venv/installed  ## resolve the dependencies anew into deploy/requirements.lock
-	@$(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
-	  --no-header --upgrade --output-file deploy/requirements.lock pyproject.toml
+# The image's lock is the part of the first that a service needs, in the same versions.
+LOCK := $(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+lock: .venv/installed  ## resolve the dependencies anew into deploy/requirements*.lock
+	@$(LOCK) --all-extras --output-file deploy/requirements.lock pyproject.toml
+	@$(LOCK) --constraints deploy/requirements.lock --output-file deploy/requirements-runtime.lock pyproject.toml
+	@$(LOCK) --output-file deploy/requirements-scan.lock deploy/requirements-scan.in
+	@$(LOCK) --output-file deploy/requirements-sbom.lock deploy/requirements-sbom.in
+
+# Tools that bring much along, in versions that do not go together, have environments of their own.
+.venv-%/installed: deploy/requirements-%.lock | .venv/installed
+	@echo "installing into .venv-$* (first time only) ..."
+	@$(RUN)/uv venv --quiet --clear --python $(RUN)/python .venv-$*
+	@$(RUN)/uv pip install --quiet --python .venv-$*/bin/python --require-hashes -r deploy/requirements-$*.lock
+	@touch $@
+
+secrets: .venv/installed  ## make the keys and passwords of deploy/compose.yaml and of the local overlay
+	@$(RUN)/python -m deploy.credentials
+
+manifests: .venv/installed  ## render and check the manifests of all overlays, the image's recipe and compose.yaml
+	@$(RUN)/python -m deploy.checks $(ARGS)
+
+scan: .venv-scan/installed  ## look for security findings in the manifests and the image's recipe
+	@$(RUN)/python -m deploy.checks.scan $(ARGS)
+
+sbom: .venv-sbom/installed  ## list what the image is made of, as build/sbom.cdx.json (CycloneDX)
+	@$(RUN)/python -m deploy.checks.sbom build/sbom.cdx.json
 
 clean:  ## remove the local alliance's data
 	@rm -rf data

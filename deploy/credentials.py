@@ -1,4 +1,4 @@
-"""`python -m deploy.credentials`: the keys and passwords of an alliance in containers on one machine, for trying it out.
+"""`python -m deploy.credentials`: keys and passwords of an alliance in containers on one machine, for trying it out.
 
 They are for compose.yaml and for the local overlay of Kubernetes, both of which read them from the overlay's folder.
 The folder is closed to other users of the machine; the files in it can be read by all, since a container's user, to

@@ -1,0 +1,1 @@
+"""Checks of what is deployed, without a cluster: manifests, the image's recipe, compose.yaml."""
