@@ -1,5 +1,6 @@
 """`python -m gateway`: settings -> app -> serve."""
 
+import signal
 import socket
 
 import uvicorn
@@ -26,6 +27,9 @@ async def main() -> None:
         timeout_graceful_shutdown=round(settings.stop_grace_seconds),
         h11_max_incomplete_event_size=64 << 10,
     )
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        # After its graceful stop the server raises the signal anew; by then we are done, and end well.
+        signal.signal(signum, lambda *_: None)
     telemetry.log.info("listening", address=settings.listen)
     await uvicorn.Server(config).serve(sockets=[listening])
     telemetry.log.info("stopped")

@@ -1,0 +1,77 @@
+"""`python -m gateway` as its operator meets it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local.embedded import free_port
+from deploy.local.keys import identity_key, token_key
+
+
+def start(keys: Path, listen: str, **changes: str) -> "subprocess.Popen[str]":
+    environment = {
+        **os.environ,
+        "ALLIANCE_LISTEN": listen,
+        "ALLIANCE_TOKEN_KEY_FILE": str(token_key(keys)),
+        "ALLIANCE_IDENTITY_KEY_FILE": str(identity_key(keys, "gateway")),
+        **{f"ALLIANCE_{name}_TARGET": "127.0.0.1:1" for name in ("ACCOUNTS", "PARTNERS", "LOGISTICS", "REWARDS")},
+        **changes,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "gateway"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def listen(keys: Path) -> Iterator[str]:
+    listen = f"127.0.0.1:{free_port()}"
+    process = start(keys, listen)
+    until = time.monotonic() + 20
+    while True:
+        try:
+            httpx.get(f"http://{listen}/healthz")
+            break
+        except httpx.TransportError:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    yield listen
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    assert '"event": "stopped"' in output
+
+
+def test_it_serves_before_the_services_do_and_ends_well(listen: str):
+    answer = httpx.post(f"http://{listen}/graphql", json={"query": "{ viewer { kind } }"}).json()
+    assert answer == {"data": {"viewer": {"kind": "ANYONE"}}}
+    ready = httpx.get(f"http://{listen}/readyz")
+    assert ready.status_code == 503
+    assert set(ready.json()["services"].values()) == {"unreachable"}
+    metadata = httpx.get(f"http://{listen}/.well-known/oauth-authorization-server").json()
+    assert metadata["issuer"] == f"http://{listen}"
+
+
+def test_a_taken_port_is_named_with_what_to_do(keys: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = start(keys, listen)
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert listen in output
+    assert "ALLIANCE_LISTEN" in output
+    assert "Traceback" not in output
