@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from alliance.logistics.v1 import logistics_pb2
 from deploy.local.day import documents
-from deploy.local.day.doors import PATIENCE_SECONDS, Refused
+from deploy.local.day.doors import PATIENCE_SECONDS, Doors, Person, Refused
 from deploy.local.day.plan import Batch, Item, Report, ReportCall
 from deploy.local.day.stage import Stage, iso
 
@@ -112,11 +112,11 @@ class Acts:
         )
 
 
-async def wait_until_settled(stage: Stage) -> None:
+async def wait_until_settled(doors: Doors, operator: Person) -> None:
     """Step 4: until every drop-off is an act and the points of every claim are decided."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
-        report = (await stage.doors.execute(stage.operator, documents.PROGRESS))["report"]
+        report = (await doors.execute(operator, documents.PROGRESS))["report"]
         waiting = _waiting(report)
         if waiting == 0:
             return

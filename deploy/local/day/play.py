@@ -41,7 +41,7 @@ async def play(stage: Stage, startup_seconds: float = 0.0) -> Outcome:
     await MembersJoin(stage).play()
     answers = await Acts(stage).play()
     with stage.show.step("everything credited", 1) as advance:
-        await wait_until_settled(stage)
+        await wait_until_settled(stage.doors, stage.operator)
         advance()
     spent = await Evening(stage).play()
     settlement = await settle(stage)
