@@ -44,6 +44,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Queries to the alliance</title>
+<link rel="icon" href="data:,">
 <style>{style}</style>
 {assets}
 </head>
