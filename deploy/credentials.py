@@ -3,12 +3,18 @@
 They are for compose.yaml and for the local overlay of Kubernetes, both of which read them from the overlay's folder.
 The folder is closed to other users of the machine; the files in it can be read by all, since a container's user, to
 whom a file is handed alone, is not its owner. What is there already is kept.
+
+`--key KID` prints a new key pair instead, for any environment: see deploy/docs/keys.md.
 """
 
+import argparse
+import json
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from joserfc.jwk import OKPKey
 
 from deploy.local.keys import PROCESSES, ensure_keys, operator_secret
 
@@ -40,11 +46,28 @@ def ensure(folder: Path = FOLDER) -> None:
         path.chmod(0o644)
 
 
+def new_key(kid: str) -> dict[str, object]:
+    """A new Ed25519 key pair of that kid, as two JWKs: `private` for its owner, `public` for all others."""
+    key = OKPKey.generate_key("Ed25519", {"kid": kid}, private=True)
+    return {"private": key.as_dict(private=True), "public": key.as_dict(private=False)}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Makes the local credentials, or prints one key pair."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.credentials", description="Keys and passwords.")
+    parser.add_argument("--key", metavar="KID", help="print a new key pair, and make nothing")
+    options = parser.parse_args(arguments)
+    if options.key:
+        sys.stdout.write(json.dumps(new_key(options.key), indent=1) + "\n")
+    else:
+        ensure()
+        sys.stdout.write(f"keys and passwords are in {FOLDER}\n")
+
+
 def _keep(path: Path, make: Callable[[], str]) -> None:
     if not path.exists():
         path.write_text(make())
 
 
 if __name__ == "__main__":
-    ensure()
-    sys.stdout.write(f"keys and passwords are in {FOLDER}\n")
+    main(sys.argv[1:])

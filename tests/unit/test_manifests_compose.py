@@ -108,6 +108,12 @@ def test_credentials_are_made_once_and_closed_to_others(tmp_path: Path):
     assert len({(folder / f"{user}.password").read_text() for user in credentials.USERS}) == len(credentials.USERS)
 
 
+def test_a_key_for_a_rotation_keeps_its_private_half_apart():
+    pair: Any = credentials.new_key("accounts/2")
+    assert pair["public"] == {name: value for name, value in pair["private"].items() if name != "d"}
+    assert pair["public"]["kid"] == "accounts/2"
+
+
 def pins(lock: str) -> dict[str, str]:
     """By package, its version and hashes."""
     entries = re.split(r"\n(?=[a-z0-9])", (DEPLOY / lock).read_text())
