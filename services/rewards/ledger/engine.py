@@ -52,17 +52,17 @@ class Engine:
         self.projector = Projector(partition, views)
         self.accounts = Accounts(partition, views, self.projector, cached_members)
         self.head = 0
+        self.at = 0  # the next block is not earlier
+        self.turn = asyncio.Lock()  # held by whoever moves the head
         self._log = log
         self._views = views
         self._clock = clock
         self._hash = GENESIS
-        self._at = 0
         self._queue: deque[_Submission] = deque()
         self._queued = 0
         self._arrived = asyncio.Event()
         self._must_look = False
         self._outcomes: dict[str, Outcome] = {}
-        self._turn = asyncio.Lock()
 
     async def open(self) -> None:
         """Takes in what the log has behind the read models."""
@@ -71,10 +71,10 @@ class Engine:
             block = await self._log.block(self.partition, mark)
             if block is None:
                 raise LedgerDamaged(f"partition {self.partition} has lost its block {mark}")
-            self.head, self._hash, self._at = mark, block.hash, block.at
+            self.head, self._hash, self.at = mark, block.hash, block.at
         self.projector.done = mark
         await self.accounts.open()
-        await self._catch_up()
+        await self.catch_up()
 
     async def run(self) -> None:
         """Until cancelled; then who still waits is told that the fate of its commands is not known."""
@@ -85,7 +85,7 @@ class Engine:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._arrived.wait(), _LOOK_SECONDS)
                 batch = self._gather()
-                async with self._turn:
+                async with self.turn:
                     await self._attempt(batch)
         finally:
             while self._queue:
@@ -111,15 +111,8 @@ class Engine:
 
     async def look(self) -> None:
         """Takes in what other replicas have appended."""
-        async with self._turn:
-            await self._catch_up()
-
-    async def fence(self, at: int) -> int:
-        """The last block, when every later one is sure to be later than `at` too."""
-        async with self._turn:
-            await self._catch_up()
-            self._at = max(self._at, at + 1)
-            return self.head
+        async with self.turn:
+            await self.catch_up()
 
     def _gather(self) -> list[_Submission]:
         batch: list[_Submission] = []
@@ -134,7 +127,7 @@ class Engine:
     async def _attempt(self, batch: list[_Submission]) -> None:
         try:
             if self._must_look or not batch:
-                await self._catch_up()
+                await self.catch_up()
             if batch:
                 await self._commit(batch)
         except BaseException as error:
@@ -151,7 +144,7 @@ class Engine:
         commands = [command for submission in batch for command in submission.commands]
         old = await self._recorded([command.id for command in commands])
         while True:
-            at = max(self._clock(), self._at)
+            at = max(self._clock(), self.at)
             draft = Draft(self.head + 1, at, await self.accounts.load(commands), self._outcomes, old)
             answers = [_answer(draft, submission) for submission in batch]
             if not draft.postings:
@@ -160,7 +153,7 @@ class Engine:
             if await self._log.append(block):
                 self._install(block, draft.postings, draft.books)
                 break
-            await self._catch_up()
+            await self.catch_up()
         for submission, answer in zip(batch, answers, strict=True):
             if submission.answer.done():
                 continue  # its caller has gone
@@ -184,8 +177,8 @@ class Engine:
             found[id] = Outcome(*postings[place][:2], at, seq, place)
         return found
 
-    async def _catch_up(self) -> None:
-        """Takes in the blocks that others have appended."""
+    async def catch_up(self) -> None:
+        """Takes in the blocks that others have appended. For whoever holds the turn."""
         while blocks := await self._log.read(self.partition, self.head + 1):
             for block in blocks:
                 if block.previous != self._hash or not block.intact:
@@ -195,7 +188,7 @@ class Engine:
         self._must_look = False
 
     def _install(self, block: Block, postings: Sequence[Posting], books: Books) -> None:
-        self.head, self._hash, self._at = block.seq, block.hash, max(self._at, block.at)
+        self.head, self._hash, self.at = block.seq, block.hash, max(self.at, block.at)
         for place, (command, decision, _) in enumerate(postings):
             self._outcomes[command.id] = Outcome(command, decision, block.at, block.seq, place)
         members, partners, transit = self.accounts.install(block.seq, books)

@@ -11,6 +11,7 @@ import asyncio
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 from services.rewards.ledger import log, store
@@ -38,7 +39,12 @@ INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
 # How often an issue goes after allotment that others take before it; each time some of them are served.
 _ATTEMPTS = 20
 
-Cut = Mapping[int, int]
+
+class Cut(NamedTuple):
+    """A moment in all logs: its time, and the last block of each partition (by its number as a string) up to it."""
+
+    at: int
+    heads: Mapping[str, int]
 
 
 class Totals(NamedTuple):
@@ -148,7 +154,7 @@ class Ledger:
         return {id: account for part in found for id, account in part.items()}
 
     async def entries(self, member: str, before: str, limit: int) -> list[Record]:
-        """A member's records that moved points, newest first, below the order string `before` (empty: from the top)."""
+        """A member's records that moved points, newest first; those that sort below `before`, if that is set."""
         await self._projected([self.partition(member)])
         return await self.views.entries(member, before, limit)
 
@@ -164,15 +170,32 @@ class Ledger:
         return [_totals(id, [part[id] for part in parts]) for id in wanted]
 
     async def cut(self, at: int) -> Cut:
-        """Where each partition's log stands, when all that comes behind it is sure to be later than `at`."""
-        heads = await asyncio.gather(*(engine.fence(at) for engine in self.engines))
-        return {engine.partition: head for engine, head in zip(self.engines, heads, strict=True)}
+        """Where the logs stand: whatever comes behind, through this process, is later than the cut's time.
 
-    async def spends(self, after: Cut, until: Cut) -> list[Spend]:
-        """What was spent between two cuts, by time and then by place in the log. The same for ever."""
-        await asyncio.gather(*(engine.projector.reached(until[engine.partition]) for engine in self.engines))
+        That is `at`, or the time of the last block if a clock has been ahead.
+        """
+        async with AsyncExitStack() as turns:
+            for each in self.engines:
+                await turns.enter_async_context(each.turn)
+                await each.catch_up()
+            until = max(at, *(each.at for each in self.engines))
+            for each in self.engines:
+                each.at = until + 1
+            return Cut(until, {str(each.partition): each.head for each in self.engines})
+
+    async def began(self) -> int | None:
+        """The time of the first block; None if there is none."""
+        first = [await self.log.block(each.partition, 1) for each in self.engines]
+        return min((block.at for block in first if block), default=None)
+
+    async def spends(self, after: Mapping[str, int], until: Mapping[str, int]) -> list[Spend]:
+        """What was spent between two cuts' heads, by time and then by place in the log. The same for ever."""
+        await asyncio.gather(*(each.projector.reached(until[str(each.partition)]) for each in self.engines))
         parts = await asyncio.gather(
-            *(self.views.spends(number, after.get(number, 0), until[number]) for number in range(len(self.engines)))
+            *(
+                self.views.spends(each.partition, after.get(str(each.partition), 0), until[str(each.partition)])
+                for each in self.engines
+            )
         )
         return sorted(spend for part in parts for spend in part)
 

@@ -71,15 +71,24 @@ class Record(NamedTuple):
 
     @property
     def order(self) -> str:
-        """Sorts a member's records as in the log."""
-        return f"{self.member}:{self.seq:010d}{self.place:04d}"
+        """Sorts a member's records by time, and so as in the log."""
+        return f"{self.member}:{order(self.at, self.seq, self.place)}"
+
+
+def order(at: int, seq: int, place: int) -> str:
+    """Sorts the records of any one member."""
+    return f"{at:013d}{seq:010d}{place:04d}"
 
 
 class Spend(NamedTuple):
-    """Points that left a wallet in favour of a partner: what the settlement nets. `id` sorts as in the ledger."""
+    """Points that left a wallet in favour of a partner: what the settlement nets. `id` sorts as in the ledger.
+
+    `reference` is the hold that was captured or, if it `repays`, the cancelled issue.
+    """
 
     id: str
     at: int
+    repays: bool
     reference: str
     partner: str
     lots: tuple[Lot, ...]

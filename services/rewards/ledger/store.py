@@ -12,7 +12,7 @@ from pymongo import IndexModel, ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from services.rewards.ledger.model import Debt, Hold, Lot, Member, Partner, Passage, Transit
-from services.rewards.ledger.postings import Entry, EntryKind, Record, Spend
+from services.rewards.ledger.postings import Entry, EntryKind, Record, Spend, order
 from services.shared.mongo import Collection, Database, Document, Indexes
 
 INDEXES: Indexes = {
@@ -83,15 +83,15 @@ class Views:
         return {record.command: record for record in [_record(row) async for row in rows]}
 
     async def entries(self, member: str, before: str, limit: int) -> list[Record]:
-        """A member's records that moved points, newest first; `before` is an order string to stay below, or empty."""
-        wanted = {"order": {"$gt": f"{member}:", "$lt": before or f"{member};"}}
+        """A member's records that moved points, newest first; those that sort below `before`, if that is set."""
+        wanted = {"order": {"$gt": f"{member}:", "$lt": f"{member}:{before or '~'}"}}
         rows = self._records.find(wanted, sort=[("order", -1)], limit=limit)
         return [_record(row) async for row in rows]
 
     async def balance_at(self, member: str, at: int) -> int:
         """The sum of what moved a member's points up to that moment."""
-        rows = self._records.find({"order": {"$gt": f"{member}:", "$lt": f"{member};"}})
-        return sum([entry.points async for row in rows if row["at"] <= at for entry in _record(row).entries])
+        rows = self._records.find({"order": {"$gt": f"{member}:", "$lt": f"{member}:{order(at + 1, 0, 0)}"}})
+        return sum([entry.points async for row in rows for entry in _record(row).entries])
 
     async def spends(self, partition: int, after: int, until: int) -> list[Spend]:
         """The spends in a partition's blocks behind `after` up to and with `until`, in order."""
@@ -102,7 +102,8 @@ class Views:
             for number, entry in enumerate(_record(row).entries):
                 if entry.kind in (EntryKind.SPEND, EntryKind.REPAY):
                     id = f"{row['at']:013d}-{row['spend']}{number:02d}"
-                    spends.append(Spend(id, row["at"], entry.reference, entry.partner, entry.lots))
+                    repays = entry.kind is EntryKind.REPAY
+                    spends.append(Spend(id, row["at"], repays, entry.reference, entry.partner, entry.lots))
         return spends
 
     async def all_members(self) -> AsyncIterator[tuple[str, Member, int, int | None]]:

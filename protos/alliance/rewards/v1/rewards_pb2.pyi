@@ -261,7 +261,7 @@ class Entry(_message.Message):
     points: _builtins.int
     """Signed: what the balance changed by."""
     claim_id: _builtins.str
-    """The claim of an EARN, CANCEL or REPAY."""
+    """The claim of an EARN or CANCEL; of a REPAY the cancelled one that is repaid."""
     redemption_id: _builtins.str
     """The redemption of a SPEND."""
     @_builtins.property
@@ -409,6 +409,7 @@ class SettlementLine(_message.Message):
     UNIT_VALUE_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     SPENT_AT_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     redemption_id: _builtins.str
     debtor_partner_id: _builtins.str
@@ -416,6 +417,10 @@ class SettlementLine(_message.Message):
     creditor_partner_id: _builtins.str
     """Who is owed: where they were spent."""
     points: _builtins.int
+    claim_id: _builtins.str
+    """Instead of a redemption: a claim whose points were taken back after they had been spent. What repaid them counts as
+    spent at the partner of the claim.
+    """
     @_builtins.property
     def unit_value(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -435,10 +440,11 @@ class SettlementLine(_message.Message):
         unit_value: _money_pb2.Money | None = ...,
         amount: _money_pb2.Money | None = ...,
         spent_at: _timestamp_pb2.Timestamp | None = ...,
+        claim_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "spent_at", b"spent_at", "unit_value", b"unit_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "creditor_partner_id", b"creditor_partner_id", "debtor_partner_id", b"debtor_partner_id", "id", b"id", "points", b"points", "redemption_id", b"redemption_id", "spent_at", b"spent_at", "unit_value", b"unit_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "claim_id", b"claim_id", "creditor_partner_id", b"creditor_partner_id", "debtor_partner_id", b"debtor_partner_id", "id", b"id", "points", b"points", "redemption_id", b"redemption_id", "spent_at", b"spent_at", "unit_value", b"unit_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1490,7 +1496,7 @@ class PartnerPoints(_message.Message):
     cancelled: _builtins.int
     """Issued and taken back."""
     spent: _builtins.int
-    """Its points that members spent, anywhere."""
+    """Its points that members spent, anywhere; also those that repaid a shortfall, at the partner it was owed to."""
     expired: _builtins.int
     outstanding: _builtins.int
     """Its points in members' wallets now."""

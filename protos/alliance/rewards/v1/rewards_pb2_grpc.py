@@ -304,7 +304,7 @@ class RewardsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SummarizeEarnings(self, request, context):
-        """What claims earned, in numbers: points per kind, and why points were refused.
+        """What claims earned, in numbers: points per kind, and why points were refused. Cancelled earnings do not count.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

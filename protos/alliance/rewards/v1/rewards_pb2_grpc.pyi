@@ -101,7 +101,7 @@ class RewardsServiceStub:
     with no ids all. The operator sees any, through the gateway a partner its own.
     """
     SummarizeEarnings: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.SummarizeEarningsRequest, _rewards_pb2.SummarizeEarningsResponse]
-    """What claims earned, in numbers: points per kind, and why points were refused."""
+    """What claims earned, in numbers: points per kind, and why points were refused. Cancelled earnings do not count."""
     VerifyLedger: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.VerifyLedgerRequest, _rewards_pb2.VerifyLedgerResponse]
     """Checks the whole ledger: books that sum to zero, wallets and liabilities that equal the replay, an unbroken
     chain of entries. Reads everything; not for every minute.
@@ -180,7 +180,7 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     with no ids all. The operator sees any, through the gateway a partner its own.
     """
     SummarizeEarnings: _aio.UnaryUnaryMultiCallable[_rewards_pb2.SummarizeEarningsRequest, _rewards_pb2.SummarizeEarningsResponse]  # type: ignore[assignment]
-    """What claims earned, in numbers: points per kind, and why points were refused."""
+    """What claims earned, in numbers: points per kind, and why points were refused. Cancelled earnings do not count."""
     VerifyLedger: _aio.UnaryUnaryMultiCallable[_rewards_pb2.VerifyLedgerRequest, _rewards_pb2.VerifyLedgerResponse]  # type: ignore[assignment]
     """Checks the whole ledger: books that sum to zero, wallets and liabilities that equal the replay, an unbroken
     chain of entries. Reads everything; not for every minute.
@@ -376,7 +376,7 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rewards_pb2.SummarizeEarningsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rewards_pb2.SummarizeEarningsResponse, _abc.Awaitable[_rewards_pb2.SummarizeEarningsResponse]]:
-        """What claims earned, in numbers: points per kind, and why points were refused."""
+        """What claims earned, in numbers: points per kind, and why points were refused. Cancelled earnings do not count."""
 
     @_abc_1.abstractmethod
     def VerifyLedger(

@@ -1,0 +1,76 @@
+"""`python -m services.rewards`: settings -> store -> ledger -> service -> serve."""
+
+from datetime import timedelta
+
+import uvloop
+
+from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
+from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
+from services.rewards.config import Settings
+from services.rewards.domain.moments import millis
+from services.rewards.ledger.ledger import Ledger
+from services.rewards.messages import Messages
+from services.rewards.partners import PartnersClient, deliveries
+from services.rewards.rpc import RewardsRpc
+from services.rewards.service.earnings import Earnings
+from services.rewards.service.redemptions import Redemptions
+from services.rewards.service.settlements import Settlements
+from services.rewards.service.sweeper import Sweeper
+from services.rewards.service.wallets import Wallets
+from services.rewards.store import INDEXES
+from services.rewards.store.earnings import EarningStore
+from services.rewards.store.redemptions import RedemptionStore
+from services.rewards.store.settlements import SettlementStore
+from services.shared import clock, outbox, telemetry
+from services.shared.client import Client
+from services.shared.idempotency import Idempotency
+from services.shared.identity import Signer
+from services.shared.mongo import Database
+from services.shared.outbox import Outbox, Relay
+from services.shared.server import Server
+
+
+async def main() -> None:
+    settings = Settings()
+    tracing = telemetry.start("rewards", settings.log_level)
+    database = Database.of(settings)
+    client = Client(
+        settings.partners_target,
+        PartnersServiceStub,
+        Signer.from_file("rewards", settings.identity_key_file),
+        timeout_seconds=settings.call_timeout_seconds,
+        interceptors=tracing.client_interceptors(),
+    )
+    partners = PartnersClient(client)
+    events = Outbox(database)
+    relay = Relay(events, deliveries(client))
+    idempotency = Idempotency(database, relay)
+    ledger = Ledger(
+        database,
+        settings.ledger_partitions,
+        lambda: millis(clock.now()),
+        cached_members=settings.ledger_cached_members,
+    )
+    earnings = Earnings(EarningStore(database), ledger, partners, events, idempotency, clock.now)
+    ttl = timedelta(seconds=settings.redemption_ttl_seconds)
+    redemptions = Redemptions(RedemptionStore(database), ledger, partners, idempotency, clock.now, ttl)
+    sweeper = Sweeper(ledger, earnings, redemptions, clock.now, settings.sweep_period_seconds)
+    settlements = Settlements(SettlementStore(database), ledger, sweeper.sweep, clock.now)
+    rpc = RewardsRpc(earnings, redemptions, settlements, Wallets(ledger), idempotency, Messages(settings.currency))
+
+    async def prepare() -> None:
+        await database.create_indexes({**INDEXES, **outbox.INDEXES})
+        await ledger.open()
+
+    server = Server(
+        settings,
+        rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
+        lambda to: rewards_pb2_grpc.add_RewardsServiceServicer_to_server(rpc, to),
+        tracing,
+    )
+    await server.run(prepare=prepare, ping=database.ping, jobs=[ledger.run, relay.run, sweeper.run])
+    await client.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

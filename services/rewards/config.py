@@ -1,0 +1,23 @@
+"""Settings of the rewards service."""
+
+from pydantic import Field
+
+from services.shared.config import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """As in ServiceSettings, and:"""
+
+    listen: str = "127.0.0.1:50054"
+    mongodb_database: str = "alliance_rewards"
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="what the value of a point is in")
+    ledger_partitions: int = Field(
+        default=4, ge=1, le=64, description="logs of the ledger; fixed when its database is first used"
+    )
+    ledger_cached_members: int = Field(default=50_000, ge=1, description="members' accounts that are kept in memory")
+    redemption_ttl_seconds: int = Field(
+        default=14 * 86_400, ge=1, le=366 * 86_400, description="how long a voucher is good and its points are held"
+    )
+    sweep_period_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="how often due holds and points, and what a crash left, are looked for"
+    )

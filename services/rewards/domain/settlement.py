@@ -1,0 +1,116 @@
+"""Multilateral netting: who owes whom for points spent elsewhere than where they were issued. Pure and exact.
+
+A line is a spend of one issuer's points of one value at another partner; the issuer owes their value. A position is
+what a partner is owed less what it owes. Since what is paid is whole cents, each partner's fraction is carried into its
+next settlement; the largest remainder method (Hamilton's) keeps the cents summing to zero.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.rewards.domain.moments import moment
+from services.rewards.ledger.postings import Spend
+
+CENT = 10_000  # micros
+
+
+@dataclass(frozen=True)
+class Line:
+    """One spend at a partner of points that another partner issued. Either a redemption or a claim caused it: a claim
+    whose points were taken back after they had been spent, and were repaid."""
+
+    id: str
+    redemption_id: str
+    claim_id: str
+    debtor_partner_id: str
+    creditor_partner_id: str
+    points: int
+    unit_value_micros: int
+    spent_at: datetime
+
+    @property
+    def amount_micros(self) -> int:
+        return self.points * self.unit_value_micros
+
+
+@dataclass(frozen=True)
+class Position:
+    """What a partner gets (positive) or pays (negative)."""
+
+    partner_id: str
+    receivable_micros: int
+    payable_micros: int
+    due_micros: int
+    carried_micros: int
+
+    @property
+    def net_micros(self) -> int:
+        return self.receivable_micros - self.payable_micros
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """One netting between all partners; `heads` are the last blocks of the ledger that it covers."""
+
+    id: str
+    number: int
+    since: datetime
+    until: datetime
+    heads: Mapping[str, int]
+    positions: tuple[Position, ...]
+    lines: int
+    lines_hash: str
+
+
+def lines(spends: Iterable[Spend]) -> list[Line]:
+    """The lines of spends, in their order; within one by issuer, then value."""
+    found = []
+    for spend in spends:
+        points: defaultdict[tuple[str, int], int] = defaultdict(int)
+        for lot in spend.lots:
+            if lot.issuer != spend.partner:
+                points[lot.issuer, lot.value] += lot.points
+        for number, (issuer, value) in enumerate(sorted(points)):
+            found.append(
+                Line(
+                    id=f"{spend.id}-{number}",
+                    redemption_id="" if spend.repays else spend.reference,
+                    claim_id=spend.reference if spend.repays else "",
+                    debtor_partner_id=issuer,
+                    creditor_partner_id=spend.partner,
+                    points=points[issuer, value],
+                    unit_value_micros=value,
+                    spent_at=moment(spend.at),
+                )
+            )
+    return found
+
+
+def lines_hash(lines: Sequence[Line]) -> str:
+    """SHA-256, in hex, over everything that the lines say, in order."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(
+            f"{line.id}|{line.redemption_id}|{line.claim_id}|{line.debtor_partner_id}|{line.creditor_partner_id}|"
+            f"{line.points}|{line.unit_value_micros}|{line.spent_at.isoformat()}\n".encode()
+        )
+    return digest.hexdigest()
+
+
+def positions(lines: Iterable[Line], carried: Mapping[str, int]) -> tuple[Position, ...]:
+    """By partner id; every partner with a line, or with something carried from the last settlement."""
+    receivable: defaultdict[str, int] = defaultdict(int)
+    payable: defaultdict[str, int] = defaultdict(int)
+    for line in lines:
+        receivable[line.creditor_partner_id] += line.amount_micros
+        payable[line.debtor_partner_id] += line.amount_micros
+    partners = sorted(receivable.keys() | payable.keys() | {id for id, micros in carried.items() if micros})
+    exact = {id: receivable[id] - payable[id] + carried.get(id, 0) for id in partners}
+    due = {id: micros // CENT * CENT for id, micros in exact.items()}  # rounded down, towards minus infinity
+    short = -sum(due.values()) // CENT
+    for id in sorted(partners, key=lambda id: (due[id] - exact[id], id))[:short]:
+        due[id] += CENT
+    return tuple(Position(id, receivable[id], payable[id], due[id], exact[id] - due[id]) for id in partners)

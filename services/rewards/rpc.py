@@ -1,0 +1,245 @@
+"""The rewards service's methods: proto in, use case, proto out."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from alliance.rewards.v1 import rewards_pb2 as pb
+from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceServicer
+from services.rewards import messages
+from services.rewards.messages import Messages
+from services.rewards.service.earnings import Earnings
+from services.rewards.service.redemptions import Redemptions
+from services.rewards.service.settlements import Settlements
+from services.rewards.service.wallets import Wallets
+from services.shared import checks
+from services.shared.idempotency import Idempotency
+from services.shared.identity import CallerKind, current_caller
+from services.shared.mongo import Transaction
+from services.shared.pages import PageQuery
+
+Context = Any
+
+_MOST_EVENTS = 500
+_MOST_MEMBERS = 200
+_MOST_SETTLEMENTS = 100
+_AT_ONCE = 10
+
+
+class RewardsRpc(RewardsServiceServicer):
+    """The methods, as the proto describes them."""
+
+    def __init__(
+        self,
+        earnings: Earnings,
+        redemptions: Redemptions,
+        settlements: Settlements,
+        wallets: Wallets,
+        idempotency: Idempotency,
+        to: Messages,
+    ) -> None:
+        self._earnings = earnings
+        self._redemptions = redemptions
+        self._settlements = settlements
+        self._wallets = wallets
+        self._once = idempotency.once
+        self._to = to
+
+    async def RecordClaims(self, request: pb.RecordClaimsRequest, context: Context) -> pb.RecordClaimsResponse:
+        checks.batch(request.events, _MOST_EVENTS)
+        claims = [messages.claim(event, f"events[{place}].") for place, event in enumerate(request.events)]
+        return pb.RecordClaimsResponse(earnings=map(self._to.earning, await self._earnings.record(claims)))
+
+    async def AllotPrepaidBlocks(
+        self, request: pb.AllotPrepaidBlocksRequest, context: Context
+    ) -> pb.AllotPrepaidBlocksResponse:
+        checks.batch(request.events, _MOST_EVENTS)
+        await self._earnings.allot(
+            [messages.block(event, f"events[{place}].") for place, event in enumerate(request.events)]
+        )
+        return pb.AllotPrepaidBlocksResponse()
+
+    async def CancelEarning(self, request: pb.CancelEarningRequest, context: Context) -> pb.CancelEarningResponse:
+        async def effect(tx: Transaction) -> pb.CancelEarningResponse:
+            await self._earnings.intend_cancel(tx, request.claim_id, current_caller().partner_id)
+            return pb.CancelEarningResponse()
+
+        await self._once(request, pb.CancelEarningResponse, effect)
+        earning = await self._earnings.complete_cancel(request.claim_id)
+        return pb.CancelEarningResponse(
+            earning=self._to.earning(earning),
+            returned_points=earning.returned_points,
+            shortfall_points=earning.shortfall_points,
+        )
+
+    async def BatchGetEarnings(
+        self, request: pb.BatchGetEarningsRequest, context: Context
+    ) -> pb.BatchGetEarningsResponse:
+        checks.batch(request.claim_ids)
+        return pb.BatchGetEarningsResponse(earnings=map(self._to.earning, await self._earnings.get(request.claim_ids)))
+
+    async def BatchGetWallets(self, request: pb.BatchGetWalletsRequest, context: Context) -> pb.BatchGetWalletsResponse:
+        checks.batch(request.member_ids)
+        found = await self._wallets.wallets(request.member_ids)
+        return pb.BatchGetWalletsResponse(wallets=[self._to.wallet(id, account) for id, account in found.items()])
+
+    async def BatchListEntries(
+        self, request: pb.BatchListEntriesRequest, context: Context
+    ) -> pb.BatchListEntriesResponse:
+        checks.batch(request.member_ids, _MOST_MEMBERS)
+        pages = await self._wallets.entries(request.member_ids, PageQuery.of(request.page))
+        return pb.BatchListEntriesResponse(
+            members=[
+                pb.BatchListEntriesResponse.MemberEntries(
+                    member_id=id, entries=map(self._to.entry, page.rows), page_info=page.info()
+                )
+                for id, page in pages.items()
+            ]
+        )
+
+    async def CreateReward(self, request: pb.CreateRewardRequest, context: Context) -> pb.CreateRewardResponse:
+        async def effect(tx: Transaction) -> pb.CreateRewardResponse:
+            reward = await self._redemptions.create_reward(
+                tx,
+                current_caller().partner_id,
+                title=request.title,
+                description=request.description,
+                points=request.points,
+                stock=request.stock,
+            )
+            return pb.CreateRewardResponse(reward=self._to.reward(reward))
+
+        return (await self._once(request, pb.CreateRewardResponse, effect)).response
+
+    async def BatchGetRewards(self, request: pb.BatchGetRewardsRequest, context: Context) -> pb.BatchGetRewardsResponse:
+        checks.batch(request.ids)
+        return pb.BatchGetRewardsResponse(rewards=map(self._to.reward, await self._redemptions.rewards(request.ids)))
+
+    async def ListRewards(self, request: pb.ListRewardsRequest, context: Context) -> pb.ListRewardsResponse:
+        if request.partner_id:
+            checks.id_of(request.partner_id, "partner_id", "partner")
+        page = await self._redemptions.reward_page(request.partner_id, PageQuery.of(request.page))
+        return pb.ListRewardsResponse(rewards=map(self._to.reward, page.rows), page_info=page.info())
+
+    async def Redeem(self, request: pb.RedeemRequest, context: Context) -> pb.RedeemResponse:
+        async def effect(tx: Transaction) -> pb.RedeemResponse:
+            id = await self._redemptions.redeem(tx, current_caller().member_id, request.reward_id)
+            return pb.RedeemResponse(redemption=pb.Redemption(id=id))
+
+        done = await self._once(request, pb.RedeemResponse, effect)
+        redemption = await self._redemptions.held(done.response.redemption.id)
+        return pb.RedeemResponse(redemption=self._to.redemption(redemption, with_voucher=True))
+
+    async def CaptureRedemption(
+        self, request: pb.CaptureRedemptionRequest, context: Context
+    ) -> pb.CaptureRedemptionResponse:
+        async def effect(tx: Transaction) -> pb.CaptureRedemptionResponse:
+            id = await self._redemptions.capture(tx, current_caller().partner_id, request.voucher_code, request.points)
+            return pb.CaptureRedemptionResponse(redemption=pb.Redemption(id=id))
+
+        done = await self._once(request, pb.CaptureRedemptionResponse, effect)
+        redemption = await self._redemptions.captured(done.response.redemption.id)
+        return pb.CaptureRedemptionResponse(redemption=self._to.redemption(redemption, with_voucher=False))
+
+    async def VoidRedemption(self, request: pb.VoidRedemptionRequest, context: Context) -> pb.VoidRedemptionResponse:
+        caller = current_caller()
+
+        async def effect(tx: Transaction) -> pb.VoidRedemptionResponse:
+            await self._redemptions.void(
+                tx, request.redemption_id, member_id=caller.member_id, partner_id=caller.partner_id
+            )
+            return pb.VoidRedemptionResponse()
+
+        await self._once(request, pb.VoidRedemptionResponse, effect)
+        redemption = await self._redemptions.voided(request.redemption_id)
+        by_member = caller.kind is CallerKind.MEMBER
+        return pb.VoidRedemptionResponse(redemption=self._to.redemption(redemption, with_voucher=by_member))
+
+    async def BatchGetRedemptions(
+        self, request: pb.BatchGetRedemptionsRequest, context: Context
+    ) -> pb.BatchGetRedemptionsResponse:
+        checks.batch(request.ids)
+        found = await self._redemptions.get(request.ids)
+        return pb.BatchGetRedemptionsResponse(
+            redemptions=[self._to.redemption(redemption, with_voucher=True) for redemption in found]
+        )
+
+    async def BatchListRedemptions(
+        self, request: pb.BatchListRedemptionsRequest, context: Context
+    ) -> pb.BatchListRedemptionsResponse:
+        checks.batch(request.member_ids, _MOST_MEMBERS)
+        query = PageQuery.of(request.page)
+
+        async def one(id: str) -> pb.BatchListRedemptionsResponse.MemberRedemptions:
+            page = await self._redemptions.page_of(id, query)
+            return pb.BatchListRedemptionsResponse.MemberRedemptions(
+                member_id=id,
+                redemptions=[self._to.redemption(row, with_voucher=True) for row in page.rows],
+                page_info=page.info(),
+            )
+
+        return pb.BatchListRedemptionsResponse(members=await _each(one, request.member_ids))
+
+    async def RunSettlement(self, request: pb.RunSettlementRequest, context: Context) -> pb.RunSettlementResponse:
+        async def effect(tx: Transaction) -> pb.RunSettlementResponse:
+            return pb.RunSettlementResponse(settlement=self._to.settlement(await self._settlements.run(tx)))
+
+        return (await self._once(request, pb.RunSettlementResponse, effect)).response
+
+    async def BatchGetSettlements(
+        self, request: pb.BatchGetSettlementsRequest, context: Context
+    ) -> pb.BatchGetSettlementsResponse:
+        checks.batch(request.ids)
+        found = await self._settlements.get(request.ids)
+        return pb.BatchGetSettlementsResponse(settlements=map(self._to.settlement, found))
+
+    async def ListSettlements(self, request: pb.ListSettlementsRequest, context: Context) -> pb.ListSettlementsResponse:
+        page = await self._settlements.page(PageQuery.of(request.page))
+        return pb.ListSettlementsResponse(settlements=map(self._to.settlement, page.rows), page_info=page.info())
+
+    async def BatchListSettlementLines(
+        self, request: pb.BatchListSettlementLinesRequest, context: Context
+    ) -> pb.BatchListSettlementLinesResponse:
+        checks.batch(request.settlement_ids, _MOST_SETTLEMENTS)
+        if request.partner_id:
+            checks.id_of(request.partner_id, "partner_id", "partner")
+        query = PageQuery.of(request.page)
+
+        async def one(id: str) -> pb.BatchListSettlementLinesResponse.SettlementLines:
+            page = await self._settlements.line_page(id, request.partner_id, query)
+            return pb.BatchListSettlementLinesResponse.SettlementLines(
+                settlement_id=id, lines=map(self._to.line, page.rows), page_info=page.info()
+            )
+
+        return pb.BatchListSettlementLinesResponse(settlements=await _each(one, request.settlement_ids))
+
+    async def BatchGetPartnerPoints(
+        self, request: pb.BatchGetPartnerPointsRequest, context: Context
+    ) -> pb.BatchGetPartnerPointsResponse:
+        checks.batch(request.partner_ids)
+        for id in request.partner_ids:
+            checks.id_of(id, "partner_ids", "partner")
+        found = await self._wallets.partner_totals(request.partner_ids)
+        return pb.BatchGetPartnerPointsResponse(partners=map(self._to.partner_points, found))
+
+    async def SummarizeEarnings(
+        self, request: pb.SummarizeEarningsRequest, context: Context
+    ) -> pb.SummarizeEarningsResponse:
+        return self._to.summary(*await self._earnings.totals())
+
+    async def VerifyLedger(self, request: pb.VerifyLedgerRequest, context: Context) -> pb.VerifyLedgerResponse:
+        report = await self._wallets.verify()
+        return pb.VerifyLedgerResponse(
+            clean=report.clean, finding=report.finding, entries=report.commands, members=report.members
+        )
+
+
+async def _each(one: Any, ids: Sequence[str]) -> list[Any]:
+    """For each id once, a few at a time, in order."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def gated(id: str) -> Any:
+        async with gate:
+            return await one(id)
+
+    return list(await asyncio.gather(*map(gated, dict.fromkeys(ids))))

@@ -1,0 +1,47 @@
+"""What happens when nobody calls: due points expire, holds end, and what a crash left half done is completed."""
+
+import asyncio
+
+from services.rewards.domain.moments import millis
+from services.rewards.ledger.ledger import Ledger
+from services.rewards.ledger.model import Sweep
+from services.rewards.service.earnings import Earnings
+from services.rewards.service.redemptions import Redemptions
+from services.shared.clock import Clock
+
+_AT_ONCE = 500
+
+
+class Sweeper:
+    """Everything that it does are commands that anybody could give, and give twice."""
+
+    def __init__(
+        self, ledger: Ledger, earnings: Earnings, redemptions: Redemptions, clock: Clock, period_seconds: float
+    ) -> None:
+        self._ledger = ledger
+        self._earnings = earnings
+        self._redemptions = redemptions
+        self._clock = clock
+        self._period_seconds = period_seconds
+
+    async def run(self) -> None:
+        """A job of the server."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(self._period_seconds)
+
+    async def sweep(self) -> None:
+        """Until nothing is due any more."""
+        await self._ledger.complete_passages()
+        while await self._redemptions.complete_due(_AT_ONCE) == _AT_ONCE:
+            pass
+        while await self._earnings.complete_due(_AT_ONCE) == _AT_ONCE:
+            pass
+        while await self._accounts() == _AT_ONCE:
+            pass
+
+    async def _accounts(self) -> int:
+        now = millis(self._clock())
+        members = await self._ledger.due(now, _AT_ONCE)
+        await self._ledger.post([Sweep(f"sweep:{member}:{now}", member) for member in members])
+        return len(members)

@@ -1,0 +1,82 @@
+"""What members and partners have, by the ledger."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from services.rewards.ledger.ledger import Ledger, Totals
+from services.rewards.ledger.model import Member
+from services.rewards.ledger.postings import Entry, order
+from services.rewards.ledger.verify import Report
+from services.shared import checks
+from services.shared.pages import CursorMalformed, Page, PageQuery
+
+# A cursor is the record's place in time and in the log, and the entry's in the record.
+_CURSOR = re.compile(r"([0-9]{27})([0-9]{3})")
+_AT_ONCE = 10
+
+
+class WalletEntry(NamedTuple):
+    """An entry with its id and its time."""
+
+    id: str
+    member_id: str
+    at: int
+    entry: Entry
+
+
+class Wallets:
+    """Reads of the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def wallets(self, member_ids: Sequence[str]) -> dict[str, Member]:
+        """Each member's account; an empty one for who has none."""
+        for id in member_ids:
+            checks.id_of(id, "member_ids", "member")
+        return await self._ledger.members(member_ids)
+
+    async def entries(self, member_ids: Sequence[str], query: PageQuery) -> dict[str, Page[WalletEntry]]:
+        """The same page of each member's entries, newest first."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(member_id: str) -> Page[WalletEntry]:
+            async with gate:
+                return await self._page(checks.id_of(member_id, "member_ids", "member"), query)
+
+        ids = list(dict.fromkeys(member_ids))
+        return dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
+
+    async def partner_totals(self, partner_ids: Sequence[str]) -> list[Totals]:
+        """These partners', or all."""
+        return await self._ledger.partner_totals(partner_ids or None)
+
+    async def verify(self) -> Report:
+        """Checks the whole ledger."""
+        return await self._ledger.verify()
+
+    async def _page(self, member_id: str, query: PageQuery) -> Page[WalletEntry]:
+        below, number = _position(query.after)
+        # One record more than rows are wanted: the first may be the one that the last page ended in.
+        records = await self._ledger.entries(member_id, f"{below}~" if below else "", query.size + 2)
+        rows: list[WalletEntry] = []
+        orders: list[str] = []
+        for record in records:
+            place = order(record.at, record.seq, record.place)
+            for index in range(len(record.entries) - 1, -1, -1):
+                if place != below or index < number:
+                    id = f"entry-{self._ledger.partition(member_id)}-{record.seq}-{record.place}-{index}"
+                    rows.append(WalletEntry(id, member_id, record.at, record.entries[index]))
+                    orders.append(f"{place}{index:03d}")
+        return Page(rows[: query.size], orders[: query.size], len(rows) > query.size)
+
+
+def _position(after: str) -> tuple[str, int]:
+    if not after:
+        return "", 0
+    match = _CURSOR.fullmatch(after)
+    if match is None:
+        raise CursorMalformed("`after` is not a cursor of this list; use one from a page's edges.", field="after")
+    return match[1], int(match[2])
