@@ -9,7 +9,7 @@ from deploy.local.day.cast import BRANDS, Kind
 from deploy.local.day.clockwork import Clockwork
 from deploy.local.day.plan import Member, Report, ReportCall, Scale
 
-_CALL_REPORTS = 6
+_CALL_REPORTS = 10
 
 Calls = tuple[ReportCall, ...]
 

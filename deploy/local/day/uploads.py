@@ -8,7 +8,7 @@ from deploy.local.day.cast import GTINS, PLACES, Place
 from deploy.local.day.clockwork import Clockwork
 from deploy.local.day.plan import Batch, Item, Member, Scale
 
-_BATCH_ITEMS = 12
+_BATCH_ITEMS = 20
 
 
 def plan_uploads(scale: Scale, members: Sequence[Member], wanted: int) -> tuple[Batch, ...]:
