@@ -1,7 +1,8 @@
 """The alliance's public doors, as those outside see them: OAuth and GraphQL over HTTP, and gRPC for machines.
 
 Whoever calls through here is patient: what fails in passing (a process that restarts, a database that is away) is tried
-again, with jittered backoff, for up to a minute. Every mutation carries a request id, so that it takes effect once.
+again, with jittered backoff, for up to two minutes: somebody may be starting a process again by hand. Every mutation
+carries a request id, so that it takes effect once.
 """
 
 import time
@@ -21,7 +22,7 @@ from services.shared.rpc_errors import from_rpc
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 _TIMEOUT_SECONDS = 15.0
 _PASSING_STATUS = frozenset({429, 502, 503, 504})
 _PASSING_CODES = frozenset({"SERVICE_UNAVAILABLE"})

@@ -71,7 +71,7 @@ def _say(error: BaseException, data: Path) -> str:
             "Use that folder, an empty database, or other databases with --database-prefix."
         )
     if isinstance(error, Passing):
-        return f"Something was out of reach for a minute: {error}. See {data / 'logs'}."
+        return f"Something was out of reach for two minutes: {error}. See {data / 'logs'}."
     return str(error)
 
 
