@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format protos schema ide lock secrets manifests scan sbom clean
+.PHONY: help demo up test check format protos schema ide lock secrets manifests scan sbom container-smoke clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ scan: .venv-scan/installed  ## look for security findings in the manifests and t
 
 sbom: .venv-sbom/installed  ## list what the image is made of, as build/sbom.cdx.json (CycloneDX)
 	@$(RUN)/python -m deploy.checks.sbom build/sbom.cdx.json
+
+container-smoke: .venv/installed  ## build the image with podman and start the local overlay's pods (as root)
+	@$(RUN)/python -m deploy.smoke
 
 clean:  ## remove the local alliance's data
 	@rm -rf data
