@@ -1,7 +1,7 @@
 """One request: who asks, and what has been loaded for it so far."""
 
 import asyncio
-from collections.abc import Awaitable, Set
+from collections.abc import Awaitable, Iterable, Set
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from gateway.access import consent_required, require_caller
 from gateway.accounts.sources import standing_consents
 from gateway.backends import Backends
-from gateway.engine.batch import Future
+from gateway.engine.batch import Failed, Future, Outcomes
 from gateway.engine.source import Arguments, Key, Source
 from services.shared.identity import Caller, CallerKind
 
@@ -23,9 +23,17 @@ class Request:
         self.id = id
         self._backends = backends
         self._loads: dict[tuple[Source, Key, Arguments], Future] = {}
+        # What has been loaded several keys at a time.
+        self._outcomes: dict[tuple[Source, Arguments], Outcomes] = {}
 
     def load(self, source: Source, key: Key, arguments: Arguments = ()) -> Any:
         """The row, if it is there already, else a future of it."""
+        loaded = self._outcomes.get((source, arguments))
+        if loaded is not None and key in loaded:
+            outcome = loaded[key]
+            if type(outcome) is Failed:
+                raise outcome.error
+            return outcome
         asked = (source, key, arguments)
         future = self._loads.get(asked)
         if future is None:
@@ -33,6 +41,19 @@ class Request:
             future = self._loads[asked] = self._backends.batcher.load(source, key, arguments, caller)
             return future
         return future.result() if future.done() else future
+
+    async def load_all(self, source: Source, keys: Iterable[Key], arguments: Arguments = ()) -> Outcomes:
+        """What becomes of keys, and of others that were loaded before; each a row or `Failed`."""
+        loaded = self._outcomes.get((source, arguments))
+        if loaded is None:
+            loaded = self._outcomes[source, arguments] = {}
+        wanted = [key for key in keys if key not in loaded]
+        if wanted:
+            caller = self.viewer if source.as_viewer else None
+            outcomes = await self._backends.batcher.load_all(source, wanted, arguments, caller)
+            for key in wanted:
+                loaded[key] = outcomes[key]
+        return loaded
 
     def require(self, kinds: Set[CallerKind], what: str) -> None:
         """FieldError unless the viewer is of one of these kinds."""
@@ -44,6 +65,7 @@ class Request:
             return await self._backends.call(service, method, request, self.viewer)
         finally:
             self._loads.clear()
+            self._outcomes.clear()
 
     def consented(self, member_id: str) -> Awaitable[None] | None:
         """None if the member lets the viewing brand see its data, or an awaitable of that; FieldError if not."""

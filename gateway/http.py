@@ -99,7 +99,7 @@ class GraphQLEndpoint:
         try:
             document = self.documents.prepare(asked.query)
             operation = self.documents.operation(document, asked.operation_name)
-            if get and operation.operation is not OperationType.QUERY:
+            if get and operation.node.operation is not OperationType.QUERY:
                 raise Refusal(
                     405,
                     BAD_USER_INPUT,
@@ -107,13 +107,15 @@ class GraphQLEndpoint:
                     reason="METHOD_NOT_ALLOWED",
                     headers={"Allow": "POST"},
                 )
-            result = await self.documents.execute(document, operation, asked.variables, request)
+            result = await self.documents.answer(operation, asked.variables, request)
         except DocumentInvalid as invalid:
             errors = [_formatted(error, DOCUMENT_INVALID, request.id) for error in invalid.errors]
             return _response({"errors": errors}, wrong, type)
         except TooExpensive as expensive:
             refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
             return _response({"errors": [_located(refused, request.id)]}, wrong, type)
+        if isinstance(result, bytes):
+            return _json(b'{"data":' + result + b"}", 200, type)
         if not result.errors:
             return _response({"data": result.data}, 200, type)
         errors = [_formatted(error, BAD_USER_INPUT, request.id) for error in result.errors]
@@ -216,8 +218,12 @@ def _located(error: FieldError, request_id: str) -> dict[str, Any]:
 
 
 def _response(content: Mapping[str, Any], status: int, type: str, headers: Mapping[str, str] | None = None) -> Response:
+    return _json(orjson.dumps(content), status, type, headers)
+
+
+def _json(body: bytes, status: int, type: str, headers: Mapping[str, str] | None = None) -> Response:
     return Response(
-        orjson.dumps(content),
+        body,
         status,
         headers={"Content-Type": f"{type}; charset=utf-8", **_NO_STORE, **(headers or {})},
     )

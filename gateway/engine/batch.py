@@ -5,7 +5,7 @@ who may have just changed something.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -21,11 +21,24 @@ Call = Callable[[Source, Message, Caller | None], Awaitable[Any]]
 Future = asyncio.Future[Any]
 
 
+# What became of keys: a row each, or why there is none.
+Outcomes = dict[Key, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Stands where a row would: the call that asked for it failed."""
+
+    error: Exception
+
+
 @dataclass(slots=True)
 class _Waiting:
     """Loads that go out together: of one source, with the same arguments, for the same caller."""
 
+    # Those who wait for a key; and those who wait for several at once, among them keys that nobody else waits for.
     futures: dict[Key, list[Future]] = field(default_factory=dict)
+    many: list[Future] = field(default_factory=list)
     # The spans that the shared call is done for.
     links: list[trace.Link] = field(default_factory=list)
 
@@ -41,24 +54,55 @@ class Batcher:
 
     def load(self, source: Source, key: Key, arguments: Arguments = (), caller: Caller | None = None) -> Future:
         """The row of a key, to come; a DomainError if the call that asked for it failed."""
-        loop = asyncio.get_running_loop()
+        future = asyncio.get_running_loop().create_future()
+        self._group(source, arguments, caller).futures.setdefault(key, []).append(future)
+        return future
+
+    def load_all(
+        self, source: Source, keys: Iterable[Key], arguments: Arguments = (), caller: Caller | None = None
+    ) -> Future:
+        """What becomes of the keys, to come: an `Outcomes` of them and maybe others, not to be changed. Never fails."""
+        future = asyncio.get_running_loop().create_future()
+        group = self._group(source, arguments, caller)
+        for key in keys:
+            if key not in group.futures:
+                group.futures[key] = []
+        group.many.append(future)
+        return future
+
+    def _group(self, source: Source, arguments: Arguments, caller: Caller | None) -> _Waiting:
         if not self._waiting:
             # Two turns: resolvers that were woken by one answer ask for the next level in the turn after.
+            loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._send)
-        group = self._waiting.setdefault((source, arguments, caller), _Waiting())
-        future = loop.create_future()
-        group.futures.setdefault(key, []).append(future)
+        group = self._waiting.get((source, arguments, caller))
+        if group is None:
+            group = self._waiting[source, arguments, caller] = _Waiting()
         if self._tracer is not None:
             group.links.append(trace.Link(trace.get_current_span().get_span_context()))
-        return future
+        return group
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for (source, arguments, caller), group in waiting.items():
-            for futures in _parts(group.futures, source.most):
-                task = asyncio.create_task(self._load(source, arguments, caller, futures, group.links))
-                self._calls.add(task)
-                task.add_done_callback(self._calls.discard)
+            task = asyncio.create_task(self._load_group(source, arguments, caller, group))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+
+    async def _load_group(
+        self, source: Source, arguments: Arguments, caller: Caller | None, group: _Waiting
+    ) -> None:
+        if len(group.futures) <= source.most:
+            outcomes = await self._load(source, arguments, caller, group.futures, group.links)
+        else:
+            parts = _parts(group.futures, source.most)
+            loads = [self._load(source, arguments, caller, part, group.links) for part in parts]
+            outcomes = {}
+            for part in await asyncio.gather(*loads):
+                outcomes.update(part)
+        for future in group.many:
+            if not future.done():
+                future.set_result(outcomes)
 
     async def _load(
         self,
@@ -67,7 +111,7 @@ class Batcher:
         caller: Caller | None,
         futures: dict[Key, list[Future]],
         links: list[trace.Link],
-    ) -> None:
+    ) -> Outcomes:
         try:
             request = source.request(list(futures), arguments)
             if self._tracer is None:
@@ -80,19 +124,17 @@ class Batcher:
         except Exception as error:
             for future in _unanswered(futures):
                 future.set_exception(error)
-            return
+            return dict.fromkeys(futures, Failed(error))
         missing = source.missing()
         for key, waiting in futures.items():
-            row = rows.get(key, missing)
+            row = rows.setdefault(key, missing)
             for future in waiting:
                 if not future.done():
                     future.set_result(row)
+        return rows
 
 
 def _parts(futures: dict[Key, list[Future]], most: int) -> Iterator[dict[Key, list[Future]]]:
-    if len(futures) <= most:
-        yield futures
-        return
     items = iter(futures.items())
     while part := dict(islice(items, most)):
         yield part

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -21,9 +22,11 @@ from graphql import (
     OperationType,
     SelectionSetNode,
     VariableNode,
+    Visitor,
     get_named_type,
     get_nullable_type,
     is_list_type,
+    visit,
 )
 
 from gateway.engine.declare import DEFAULT_PAGE, Connection
@@ -34,6 +37,8 @@ from gateway.engine.source import LARGEST_PAGE
 _MUTATION = 10
 # The parts of an answer that come with others, and the schema itself.
 _FREE = ("PageInfo", "_Service")
+# The arguments that say how long a list may be.
+_LENGTHS = ("first", "representations")
 # Beyond this the exact number tells nobody anything.
 _MOST = 10**12
 
@@ -150,3 +155,16 @@ def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
         if isinstance(variable.default_value, IntValueNode):
             found[variable.variable.name.value] = int(variable.default_value.value)
     return found
+
+
+def counted_variables(document: DocumentNode) -> tuple[str, ...]:
+    """The variables on which the cost of a document's operations may depend."""
+    found: dict[str, None] = {}
+
+    class Lengths(Visitor):
+        def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+            if node.name.value in _LENGTHS and isinstance(node.value, VariableNode):
+                found[node.value.name.value] = None
+
+    visit(document, Lengths())
+    return tuple(found)

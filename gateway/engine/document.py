@@ -1,7 +1,13 @@
-"""From a document's text to something that can be executed: limits, parsing, validation, and a bounded cache."""
+"""From a document's text to its answer: limits, parsing, validation, a plan where there can be one, and the cache of all.
+
+An operation is answered by its plan; by the plan's walk over the same rows where an answer has errors; and by
+graphql-core where there is no plan. `Ways` counts the three.
+"""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from graphql import (
@@ -12,6 +18,7 @@ from graphql import (
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    Undefined,
     execute,
     get_operation_ast,
     parse,
@@ -20,10 +27,19 @@ from graphql import (
 )
 
 from gateway.engine.admit import is_awaitable
-from gateway.engine.cost import check_cost
+from gateway.engine.cache import Cache
+from gateway.engine.cost import check_cost, counted_variables
+from gateway.engine.execute import Compiled, run
+from gateway.engine.plan import Uncovered, compile_plan, conditions_of
+from gateway.engine.project import projector
 from gateway.engine.shape import Budget, TooExpensive, check_shape
+from gateway.engine.variables import Signature, Variables, VariablesInvalid
+from gateway.engine.walk import NotLoaded, walk
 
 _MOST_ERRORS = 20
+# Of one operation: plans for different @skip and @include, and costs for different variables.
+_MOST_PLANS = 8
+_MOST_COSTS = 64
 
 
 class DocumentInvalid(Exception):
@@ -34,8 +50,48 @@ class DocumentInvalid(Exception):
         self.errors = errors
 
 
+@dataclass(slots=True)
+class Ways:
+    """How many operations were answered in which way."""
+
+    # By a plan alone.
+    compiled: int = 0
+    # By a plan, with errors in the answer.
+    walked: int = 0
+    # By graphql-core, since the operation has no plan ...
+    uncompiled: int = 0
+    # ... or since a plan could not be gone through with.
+    abandoned: int = 0
+
+
+@dataclass(eq=False)
+class Operation:
+    """An operation of a document, with what has been made of it."""
+
+    document: "Document"
+    node: OperationDefinitionNode
+    signature: Signature
+    # By what its conditions say. None: graphql-core answers it.
+    plans: OrderedDict[tuple[Any, ...], Compiled | None] = field(default_factory=OrderedDict)
+    costs: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    counted: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class Document:
+    """A valid document, with what has been made of it."""
+
+    hash: bytes
+    node: DocumentNode
+    length: int
+    # In characters of documents: its own, and again for each plan that it has.
+    size: int
+    conditions: tuple[str, ...]
+    operations: dict[str | None, Operation] = field(default_factory=dict)
+
+
 class Documents:
-    """Prepares and executes documents of one schema."""
+    """Prepares and answers documents of one schema."""
 
     def __init__(
         self,
@@ -52,35 +108,38 @@ class Documents:
         self._budget = budget
         self._most_bytes = most_bytes
         self._most_tokens = most_tokens
-        self._cached = cached
-        self._cached_bytes = cached_bytes
         self._hide_suggestions = not introspection
         self._rules: Sequence[type[ASTValidationRule]] = (
             specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
         )
-        self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
-        self._bytes = 0
+        self.cache: Cache[Document] = Cache(cached, cached_bytes)
+        self.ways = Ways()
 
-    def prepare(self, text: str) -> DocumentNode:
+    def prepare(self, text: str) -> Document:
         """The document, valid and within its limits; DocumentInvalid or TooExpensive if it is not."""
-        document = self._documents.get(text)
-        if document is not None:
-            self._documents.move_to_end(text)
-            return document
-        document = self._parse(text)
-        check_shape(document, self._budget)
+        encoded = text.encode(errors="surrogatepass")
+        hash = sha256(encoded).digest()
+        known = self.cache.get(hash)
+        if known is not None:
+            return known
+        node = self._parse(text, len(encoded))
+        check_shape(node, self._budget)
         errors = validate(
-            self._schema, document, self._rules, max_errors=_MOST_ERRORS, hide_suggestions=self._hide_suggestions
+            self._schema, node, self._rules, max_errors=_MOST_ERRORS, hide_suggestions=self._hide_suggestions
         )
         if errors:
             raise DocumentInvalid(*errors)
-        self._keep(text, document)
+        document = Document(hash, node, len(encoded), len(encoded), conditions_of(node))
+        self.cache.put(hash, document)
         return document
 
-    def operation(self, document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    def operation(self, document: Document, name: str | None) -> Operation:
         """The operation to execute; DocumentInvalid if the name chooses none."""
-        operation = get_operation_ast(document, name)
-        if operation is None:
+        known = document.operations.get(name)
+        if known is not None:
+            return known
+        node = get_operation_ast(document.node, name)
+        if node is None:
             raise DocumentInvalid(
                 GraphQLError(
                     f"The document has no operation named {name!r}."
@@ -88,30 +147,81 @@ class Documents:
                     else "The document has several operations; say which one with operationName."
                 )
             )
+        signature = Signature(self._schema, node, hide_suggestions=self._hide_suggestions)
+        operation = Operation(document, node, signature, counted=counted_variables(document.node))
+        document.operations[name] = operation
         return operation
 
-    async def execute(
-        self,
-        document: DocumentNode,
-        operation: OperationDefinitionNode,
-        variables: Mapping[str, Any],
-        context: object,
+    async def answer(
+        self, operation: Operation, given: Mapping[str, Any], request: object
+    ) -> bytes | ExecutionResult:
+        """The answer's data as JSON where it has no errors, else the answer; TooExpensive before anything is called."""
+        self._check_cost(operation, given)
+        try:
+            variables = operation.signature.read(given)
+        except VariablesInvalid as invalid:
+            return ExecutionResult(None, invalid.errors)
+        compiled = self.compiled(operation, variables)
+        if compiled is None:
+            self.ways.uncompiled += 1
+            return await self.interpret(operation, given, request)
+        data = await run(compiled, request, variables)
+        if data is not None:
+            self.ways.compiled += 1
+            return data
+        try:
+            told, errors = walk(compiled.plan, request, variables)
+        except NotLoaded:
+            self.ways.abandoned += 1
+            return await self.interpret(operation, given, request)
+        self.ways.walked += 1
+        return ExecutionResult(told, errors or None)
+
+    async def interpret(
+        self, operation: Operation, given: Mapping[str, Any], request: object
     ) -> ExecutionResult:
-        """The answer; TooExpensive before anything is called."""
-        check_cost(self._schema, document, operation, variables, self._budget)
+        """The answer by graphql-core, whatever the operation is."""
         result = execute(
             self._schema,
-            document,
-            context_value=context,
-            variable_values=dict(variables),
-            operation_name=operation.name.value if operation.name else None,
+            operation.document.node,
+            context_value=request,
+            variable_values=dict(given),
+            operation_name=operation.node.name.value if operation.node.name else None,
             is_awaitable=is_awaitable,
             hide_suggestions=self._hide_suggestions,
         )
         return result if isinstance(result, ExecutionResult) else await result
 
-    def _parse(self, text: str) -> DocumentNode:
-        size = len(text.encode(errors="replace"))
+    def compiled(self, operation: Operation, variables: Variables) -> Compiled | None:
+        """The plan for what the variables skip and include; None if there can be none."""
+        chosen = tuple(variables.coerced.get(name) for name in operation.document.conditions)
+        plans = operation.plans
+        if chosen in plans:
+            plans.move_to_end(chosen)
+            return plans[chosen]
+        try:
+            plan = compile_plan(self._schema, operation.document.node, operation.node, variables.whole)
+            made: Compiled | None = Compiled(plan, projector(plan))
+        except Uncovered:
+            made = None
+        plans[chosen] = made
+        document = operation.document
+        self.cache.grow(document.hash, document, document.length)
+        if len(plans) > _MOST_PLANS:
+            plans.popitem(last=False)
+            self.cache.grow(document.hash, document, -document.length)
+        return made
+
+    def _check_cost(self, operation: Operation, given: Mapping[str, Any]) -> None:
+        counted = tuple(given.get(name, Undefined) for name in operation.counted)
+        plain = all(value is Undefined or type(value) is int for value in counted)
+        if plain and counted in operation.costs:
+            return
+        cost = check_cost(self._schema, operation.document.node, operation.node, given, self._budget)
+        if plain and len(operation.costs) < _MOST_COSTS:
+            operation.costs[counted] = cost
+
+    def _parse(self, text: str, size: int) -> DocumentNode:
         if size > self._most_bytes:
             raise TooExpensive("bytes", size, self._most_bytes, "send a shorter one")
         try:
@@ -120,10 +230,3 @@ class Documents:
             if "contains more than" in error.message:
                 raise TooExpensive("tokens", self._most_tokens + 1, self._most_tokens, "send a shorter one") from error
             raise DocumentInvalid(error) from error
-
-    def _keep(self, text: str, document: DocumentNode) -> None:
-        self._documents[text] = document
-        self._bytes += len(text)
-        while len(self._documents) > self._cached or self._bytes > self._cached_bytes:
-            old, _ = self._documents.popitem(last=False)
-            self._bytes -= len(old)

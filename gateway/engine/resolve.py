@@ -4,7 +4,7 @@ Resolvers are plain functions wherever nothing has to be awaited; rows stay the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -226,28 +226,22 @@ def _join(read: Join, rule: Rule | None) -> Resolver:
         if not key or not key.startswith(prefix):
             return source.missing()
         request = info.context
-        return gate.load(request, source, key, _arguments(request, fixed, ()) if fixed else ())
+        return gate.load(request, source, key, request_arguments(request, fixed, ()) if fixed else ())
 
     return resolve
 
 
 def _connection(read: Connection) -> Resolver:
-    source, on, fixed = read.source, read.on, read.arguments
+    source, on = read.source, read.on
 
-    def resolve(row: Any, info: Any, *, first: int, after: str | None = None, **filters: Any) -> Any:
-        if not 1 <= first <= LARGEST_PAGE:
-            message = f"`first` needs 1 to {LARGEST_PAGE}; page on for more."
-            raise FieldError(BAD_USER_INPUT, message, reason="PAGE_TOO_LARGE")
-        if after and len(after) > _LONGEST_CURSOR:
-            message = "`after` is not a cursor of this list; use one from a page's edges."
-            raise FieldError(BAD_USER_INPUT, message, reason="CURSOR_MALFORMED")
+    def resolve(row: Any, info: Any, **given: Any) -> Any:
         request = info.context
-        given = {"first": first, "after": after, **filters}
-        arguments = _arguments(request, fixed, (*given.items(),))
+        arguments = page_arguments(request, read, given)
+        behind = bool(given.get("after"))
         page = request.load(source, getattr(row, on) if on else None, arguments)
         if isinstance(page, asyncio.Future):
-            return late(page, behind=bool(after))
-        return ConnectionRow(page, behind=bool(after))
+            return late(page, behind=behind)
+        return ConnectionRow(page, behind=behind)
 
     async def late(page: Awaitable[Any], *, behind: bool) -> ConnectionRow:
         return ConnectionRow(await page, behind=behind)
@@ -272,8 +266,20 @@ def _lookup(read: Lookup, rule: Rule | None) -> Resolver:
     return resolve
 
 
-def _arguments(
-    request: Any, fixed: Mapping[str, Callable[[Any], Any]], given: tuple[tuple[str, Any], ...]
+def page_arguments(request: Any, read: Connection, given: Mapping[str, Any]) -> Arguments:
+    """What goes into the request for a page beside keys; FieldError if no list has such a page."""
+    first, after = given["first"], given.get("after")
+    if not 1 <= first <= LARGEST_PAGE:
+        message = f"`first` needs 1 to {LARGEST_PAGE}; page on for more."
+        raise FieldError(BAD_USER_INPUT, message, reason="PAGE_TOO_LARGE")
+    if after and len(after) > _LONGEST_CURSOR:
+        message = "`after` is not a cursor of this list; use one from a page's edges."
+        raise FieldError(BAD_USER_INPUT, message, reason="CURSOR_MALFORMED")
+    return request_arguments(request, read.arguments, given.items())
+
+
+def request_arguments(
+    request: Any, fixed: Mapping[str, Callable[[Any], Any]], given: Iterable[tuple[str, Any]]
 ) -> Arguments:
     """What goes into the request beside keys: what was given, and what the declaration fixes."""
     made = [(name, value) for name, value in given if value is not None]

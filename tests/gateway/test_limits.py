@@ -126,8 +126,8 @@ async def test_a_flood_of_documents_does_not_grow_the_cache(alliance: FakeAllian
     documents = Documents(bind(schema.build(), problem_of), budget, introspection=True, **limits)
     for number in range(100):
         documents.prepare(f"{{ a{number}: viewer {{ kind }} }}")
-    assert 1 < len(documents._documents) <= 10
-    assert documents._bytes == sum(map(len, documents._documents)) <= 300
+    assert 1 < len(documents.cache) <= 10
+    assert documents.cache.bytes == sum(document.size for document in documents.cache) <= 300
 
 
 async def test_strangers_cannot_ask_for_the_schema_where_it_is_switched_off(alliance: FakeAlliance, keys: Path):

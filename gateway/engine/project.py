@@ -1,0 +1,320 @@
+"""Builds, for a plan, the function that makes the answer of its rows: Python source with one comprehension per list.
+
+The function assumes that all went well: every row is there that was asked for, nobody was refused, every value fits its
+type. Where that is not so it raises, or must not be called at all; `walk` then tells the errors, each at its place.
+
+A row that is loaded by key is projected once, however often it is shown.
+"""
+
+import keyword
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from graphql import (
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLFloat,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLString,
+    get_named_type,
+    get_nullable_type,
+    is_leaf_type,
+    is_list_type,
+)
+
+from gateway.engine.admit import is_awaitable
+from gateway.engine.declare import Given, Rule, Value
+from gateway.engine.plan import Entry, Load, Plan, Selection, Uncovered, nullable
+from gateway.errors import FieldError
+from gateway.scalars import whole_number, write_moment
+
+# From the rows by load and key, the doors' keys, which pages were asked for behind a cursor, and the request.
+Projector = Callable[[list[dict[Any, Any]], list[Any], list[bool], Any], dict[str, Any]]
+
+_EPOCH_DAYS = 719_162
+_DAY = 86_400
+_LAST_SECOND = 253_402_300_799
+
+
+class Unfit(Exception):
+    """A value does not fit its type."""
+
+
+def projector(plan: Plan) -> Projector:
+    """The function for a plan; Uncovered if it cannot be made."""
+    return _Source(plan).compiled()
+
+
+def moment(value: Any) -> str:
+    """As Timestamp.ToJsonString, and several times as fast."""
+    seconds, nanos = value.seconds, value.nanos
+    days, second = divmod(seconds, _DAY)
+    if not (0 <= days + _EPOCH_DAYS and seconds <= _LAST_SECOND and 0 <= nanos < 1_000_000_000):
+        raise Unfit
+    minute, second = divmod(second, 60)
+    hour, minute = divmod(minute, 60)
+    text = f"{_date(days)}T{hour:02}:{minute:02}:{second:02}"
+    if not nanos:
+        return text + "Z"
+    if not nanos % 1_000_000:
+        return f"{text}.{nanos // 1_000_000:03}Z"
+    if not nanos % 1_000:
+        return f"{text}.{nanos // 1_000:06}Z"
+    return f"{text}.{nanos:09}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _date(days: int) -> str:
+    from datetime import date
+
+    return date.fromordinal(days + _EPOCH_DAYS + 1).isoformat()
+
+
+def finite(value: float) -> float:
+    """A number that JSON has."""
+    if not math.isfinite(value):
+        raise Unfit
+    return value
+
+
+class _Source:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        # What the source names beside its own variables.
+        self._names: dict[str, Any] = {"moment": moment, "finite": finite}
+        self._constants: dict[int, str] = {}
+        self._counter = 0
+
+    def compiled(self) -> Projector:
+        lines = ["def project(rows, keys, behind, request):"]
+        # What a load's rows show has a lower number, and is made before.
+        for load in self._plan.loads:
+            lines.append(f"    j{load.number} = {self._loaded(load)}")
+        lines.append(f"    return {self._object(self._plan.root, 'None')}")
+        source = "\n".join(lines)
+        try:
+            exec(compile(source, "<plan>", "exec"), self._names)  # noqa: S102 - of names that validation let through
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise Uncovered("nested too deeply for a projector") from error
+        project: Projector = self._names["project"]
+        return project
+
+    def _new(self, prefix: str) -> str:
+        self._counter += 1
+        return f"{prefix}{self._counter}"
+
+    def _constant(self, value: Any) -> str:
+        """The name by which the source refers to a value."""
+        known = self._constants.get(id(value))
+        if known is None:
+            known = self._constants[id(value)] = self._new("c")
+            self._names[known] = value
+        return known
+
+    def _loaded(self, load: Load) -> str:
+        row = self._new("r")
+        each = f"for k, {row} in rows[{load.number}].items()"
+        if load.source.paged:
+            return f"{{k: {self._page(load, row)} {each}}}"
+        if load.many:
+            inner = self._new("r")
+            return f"{{k: [{self._row(load, inner)} for {inner} in {row}] {each}}}"
+        return f"{{k: {self._row(load, row)} {each} if {row} is not None}}"
+
+    def _row(self, load: Load, row: str) -> str:
+        if load.then is not None:
+            return self._join(load.then, row)
+        assert load.entry.below is not None
+        return self._object(load.entry.below, row)
+
+    def _object(self, selection: Selection, row: str) -> str:
+        parts = [f"{entry.key!r}: {self._entry(selection, entry, row)}" for entry in selection.entries]
+        return "{" + ", ".join(parts) + "}"
+
+    def _entry(self, selection: Selection, entry: Entry, row: str) -> str:
+        if entry.field is None:
+            return repr(selection.type.name)
+        if entry.load is not None:
+            return self._join(entry.load, row)
+        assert entry.declared is not None
+        read = entry.declared.read
+        if isinstance(read, Given):
+            inner = self._new("r")
+            given = f"{self._constant(read.row)}(request)"
+            return f"[{self._object(_below(entry), inner)} for {inner} in ({given},)][0]"
+        assert isinstance(read, Value)
+        name = read.name or entry.python_name
+        if is_leaf_type(get_named_type(entry.field.type)):
+            shown = self._leaf(selection, entry, row, name)
+            rule = entry.declared.rule
+            if entry.declared.silent and rule is not None and not rule.open:
+                return f"({shown} if {self._constant(_shown(rule))}(request, {row}) else None)"
+            return shown
+        return self._embedded(selection, entry, row, name)
+
+    def _join(self, load: Load, row: str) -> str:
+        table = f"j{load.number}"
+        found = f"keys[{load.number}]" if load.door is not None else _attribute(row, load.on)
+        if load.source.paged:
+            return f"{table}[{found}]"
+        return f"{table}.get({found}, [])" if load.many else f"{table}.get({found})"
+
+    def _embedded(self, selection: Selection, entry: Entry, row: str, name: str) -> str:
+        assert entry.field is not None and entry.embedded is not None
+        value = _attribute(row, name)
+        of_message = selection.declared is not None and selection.declared.message is not None
+        if is_list_type(get_nullable_type(entry.field.type)):
+            inner = self._new("r")
+            keep = ""
+            rule = entry.embedded.row_rule
+            if entry.embedded.filtered and rule is not None:
+                keep = f" if {self._constant(rule)}.shows(request, {inner})"
+            return f"[{self._object(_below(entry), inner)} for {inner} in {value}{keep}]"
+        if of_message and nullable(entry.field):
+            return f"({self._object(_below(entry), value)} if {row}.HasField({name!r}) else None)"
+        raise Uncovered(f"{entry.name}, an object that is not a message")
+
+    def _page(self, load: Load, page: str) -> str:
+        parts = []
+        for entry in _below(load.entry).entries:
+            if entry.field is None:
+                made = repr(_below(load.entry).type.name)
+            elif entry.name == "nodes":
+                inner = self._new("r")
+                made = f"[{self._object(_below(entry), inner)} for {inner} in {page}.rows]"
+            elif entry.name == "edges":
+                made = self._edges(entry, page)
+            elif entry.name == "pageInfo":
+                made = self._page_info(load, entry, page)
+            else:
+                raise Uncovered(entry.name)
+            parts.append(f"{entry.key!r}: {made}")
+        return "{" + ", ".join(parts) + "}"
+
+    def _edges(self, edges: Entry, page: str) -> str:
+        cursor, inner = self._new("s"), self._new("r")
+        parts = []
+        for entry in _below(edges).entries:
+            if entry.field is None:
+                made = repr(_below(edges).type.name)
+            elif entry.name == "cursor":
+                made = cursor
+            elif entry.name == "node":
+                made = self._object(_below(entry), inner)
+            else:
+                raise Uncovered(entry.name)
+            parts.append(f"{entry.key!r}: {made}")
+        made = "{" + ", ".join(parts) + "}"
+        return f"[{made} for {cursor}, {inner} in zip({page}.cursors, {page}.rows, strict=True)]"
+
+    def _page_info(self, load: Load, info: Entry, page: str) -> str:
+        told = {
+            "hasNextPage": f"{page}.has_next_page",
+            "hasPreviousPage": f"behind[{load.number}]",
+            "startCursor": f"({page}.cursors[0] if {page}.cursors else None)",
+            "endCursor": f"({page}.cursors[-1] if {page}.cursors else None)",
+        }
+        parts = []
+        for entry in _below(info).entries:
+            made = repr(_below(info).type.name) if entry.field is None else told.get(entry.name)
+            if made is None:
+                raise Uncovered(entry.name)
+            parts.append(f"{entry.key!r}: {made}")
+        return "{" + ", ".join(parts) + "}"
+
+    def _leaf(self, selection: Selection, entry: Entry, row: str, name: str) -> str:
+        assert entry.field is not None
+        value = _attribute(row, name)
+        type: Any = get_named_type(entry.field.type)
+        declared = selection.declared
+        if declared is None or declared.message is None:
+            return f"{self._constant(_serialized(type, nullable(entry.field)))}({value})"
+        of_message: Any = declared.message.DESCRIPTOR.fields_by_name[name]
+        if of_message.is_repeated:
+            inner = self._new("v")
+            return f"[{self._one(type, of_message, inner)} for {inner} in {value}]"
+        if of_message.type == FieldDescriptor.TYPE_MESSAGE:
+            if not nullable(entry.field):
+                raise Uncovered(f"{entry.name}, a message that may not be null")
+            made = self._one(type, of_message, value)
+            return f"({made} if {row}.HasField({name!r}) else None)"
+        if not nullable(entry.field):
+            return self._one(type, of_message, value)
+        if type in (GraphQLString, GraphQLID):
+            return f"({value} or None)"
+        if isinstance(type, GraphQLEnumType):
+            return f"{self._constant(_names(type, of_message, unset=True))}[{value}]"
+        return f"({self._one(type, of_message, value)} if {value} else None)"
+
+    def _one(self, type: Any, field: Any, value: str) -> str:
+        """A value that is not null, as its type writes it."""
+        if isinstance(type, GraphQLEnumType):
+            return f"{self._constant(_names(type, field, unset=False))}[{value}]"
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type == FieldDescriptor.TYPE_STRING:
+            if type in (GraphQLString, GraphQLID):
+                return value
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_INT32 and type is GraphQLInt:
+            return value
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL and type is GraphQLBoolean:
+            return value
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE and type is GraphQLFloat:
+            return f"finite({value})"
+        elif field.type == FieldDescriptor.TYPE_INT64 and type.coerce_output_value is whole_number:
+            # Beyond 53 bits the JSON encoder refuses.
+            return value
+        elif field.type == FieldDescriptor.TYPE_MESSAGE and type.coerce_output_value is write_moment:
+            return f"moment({value})"
+        return f"{self._constant(type.coerce_output_value)}({value})"
+
+
+def _below(entry: Entry) -> Selection:
+    assert entry.below is not None
+    return entry.below
+
+
+def _attribute(row: str, name: str) -> str:
+    return f"getattr({row}, {name!r})" if keyword.iskeyword(name) else f"{row}.{name}"
+
+
+def _names(type: GraphQLEnumType, field: Any, *, unset: bool) -> Mapping[int, str | None]:
+    """An enum's names by number; with null for what is not set, if it may be null."""
+    named: dict[int, str | None] = {0: None} if unset else {}
+    for number in field.enum_type.values_by_number:
+        if number in named:
+            continue
+        try:
+            named[number] = type.coerce_output_value(number)
+        except Exception:  # noqa: S112 - whatever it raises, it has no name here; to ask for it raises KeyError
+            continue
+    return named
+
+
+def _serialized(type: Any, may_be_null: bool) -> Callable[[Any], Any]:
+    def serialized(value: Any) -> Any:
+        if value is None:
+            if may_be_null:
+                return None
+            raise Unfit
+        return type.coerce_output_value(value)
+
+    return serialized
+
+
+def _shown(rule: Rule) -> Callable[[Any, Any], bool]:
+    """Whether a field is shown whose refusal is silent."""
+
+    def shown(request: Any, row: Any) -> bool:
+        try:
+            pending = rule.check(request, row)
+        except FieldError:
+            return False
+        if is_awaitable(pending):
+            pending.close() if hasattr(pending, "close") else None
+            raise Unfit
+        return True
+
+    return shown
