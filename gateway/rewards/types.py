@@ -135,6 +135,9 @@ class Redemption:
 class SettlementLine:
     id: strawberry.ID = value("The line's id.")
     redemption: Redemption | None = join(sources.redemptions, "The spend.", on="redemption_id")
+    claim: Claim | None = join(
+        claims, "Instead of a redemption: the claim whose points were taken back after they were spent.", on="claim_id"
+    )
     debtor: Partner | None = join(partners, "Who owes: the issuer of the points.", on="debtor_partner_id")
     creditor: Partner | None = join(partners, "Who is owed: where they were spent.", on="creditor_partner_id")
     points: Points = value("How many points.")
