@@ -1,27 +1,25 @@
 """The check that an index serves each query finds one that none serves."""
 
 import asyncio
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 from pymongo import IndexModel
 
-from services.shared import telemetry
 from services.shared.mongo import Database
 from tests.support.queries import scans
 
 
 @pytest.fixture
-async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A file to which this process logs as a service at DEBUG does."""
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file to which query shapes are logged as a service at DEBUG does."""
     with (tmp_path / "log").open("w", buffering=1) as out:
-        monkeypatch.setattr(sys, "stdout", out)
-        telemetry.start("test", "DEBUG")
+        logger = structlog.wrap_logger(structlog.PrintLogger(out), processors=[structlog.processors.JSONRenderer()])
+        monkeypatch.setattr("services.shared.queries.log", logger)
         yield tmp_path / "log"
-    monkeypatch.undo()
-    telemetry.start("test")
 
 
 async def test_a_query_without_an_index_is_found(mongodb_uri: str, log: Path):
