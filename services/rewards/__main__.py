@@ -56,7 +56,9 @@ async def main() -> None:
     redemptions = Redemptions(RedemptionStore(database), ledger, partners, idempotency, clock.now, ttl)
     sweeper = Sweeper(ledger, earnings, redemptions, clock.now, settings.sweep_period_seconds)
     settlements = Settlements(SettlementStore(database), ledger, sweeper.sweep, clock.now)
-    rpc = RewardsRpc(earnings, redemptions, settlements, Wallets(ledger), idempotency, Messages(settings.currency))
+    rpc = RewardsRpc(
+        earnings, redemptions, settlements, Wallets(ledger, clock.now), idempotency, Messages(settings.currency)
+    )
 
     async def prepare() -> None:
         await database.create_indexes({**INDEXES, **outbox.INDEXES})

@@ -126,7 +126,8 @@ class RewardsRpc(RewardsServiceServicer):
             id = await self._redemptions.redeem(tx, current_caller().member_id, request.reward_id)
             return pb.RedeemResponse(redemption=pb.Redemption(id=id))
 
-        done = await self._once(request, pb.RedeemResponse, effect)
+        async with self._redemptions.turn(request.reward_id):
+            done = await self._once(request, pb.RedeemResponse, effect)
         redemption = await self._redemptions.held(done.response.redemption.id)
         return pb.RedeemResponse(redemption=self._to.redemption(redemption, with_voucher=True))
 

@@ -1,11 +1,12 @@
 """A rewards process for tests, with a partners service in this process that prices claims as the test says."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from grpc import aio
 
@@ -43,14 +44,20 @@ class FakePartners(PartnersServiceServicer):
         self.questions: list[str] = []
         self.released: list[str] = []
 
-    async def BatchEvaluateEarns(self, request: Any, context: Any) -> partners_pb2.BatchEvaluateEarnsResponse:
+    async def BatchEvaluateEarns(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> partners_pb2.BatchEvaluateEarnsResponse:
         return partners_pb2.BatchEvaluateEarnsResponse(decisions=map(self._decide, request.questions))
 
-    async def BatchReleaseEarns(self, request: Any, context: Any) -> partners_pb2.BatchReleaseEarnsResponse:
+    async def BatchReleaseEarns(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> partners_pb2.BatchReleaseEarnsResponse:
         self.released += request.claim_ids
         return partners_pb2.BatchReleaseEarnsResponse()
 
-    async def BatchGetPartners(self, request: Any, context: Any) -> partners_pb2.BatchGetPartnersResponse:
+    async def BatchGetPartners(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> partners_pb2.BatchGetPartnersResponse:
         found = [
             partners_pb2.Partner(id=id, status=partners_pb2.PARTNER_STATUS_APPROVED)
             for id in request.ids
@@ -83,7 +90,7 @@ class World:
     gateway: Client[Any]
     accounts: Client[Any]
     partners_service: Client[Any]
-    environment: Mapping[str, str]
+    database: str
 
     async def allot(self, partner_id: str, points: int) -> str:
         """A paid block; its id."""
@@ -186,15 +193,16 @@ async def rewards_world(mongodb_uri: str, keys: Path, log: Path, **environment: 
     add_PartnersServiceServicer_to_server(fake, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    environment = {"ALLIANCE_PARTNERS_TARGET": f"127.0.0.1:{port}", **environment}
+    database = f"test_rewards_{uuid4().hex[:8]}"
+    environment |= {"ALLIANCE_PARTNERS_TARGET": f"127.0.0.1:{port}", "ALLIANCE_MONGODB_DATABASE": database}
     process = ServiceProcess("rewards", mongodb_uri, keys, log, **environment)
     process.start()
     clients = [process.client(RewardsServiceStub, name) for name in ("gateway", "accounts", "partners")]
-    yield World(process, fake, *clients, environment)
+    yield World(process, fake, *clients, database)
     for client in clients:
         await client.close()
-    assert process.stop() == 0
     await server.stop(None)
+    assert process.stop() == 0
 
 
 def claim(

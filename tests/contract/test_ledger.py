@@ -238,7 +238,7 @@ async def test_a_projection_that_was_cut_off_in_the_middle_is_completed(database
         await first.entries("member_1", "", 1)
         # As if the process had ended between one write and the next.
         await members.replace_one({"_id": "member_2"}, before or {})
-        await marks.update_one({"_id": 0}, {"$inc": {"seq": -1}})
+        await marks.update_one({"_id": 0}, {"$inc": {"state.seq": -1}})
     async with running(database, time, partitions=1) as second:
         assert (await second.members(["member_1", "member_2"]))["member_2"].balance == 106
         await second.entries("member_1", "", 1)
@@ -392,12 +392,15 @@ async def test_r12_verify_names_what_was_changed_in_the_read_models(database: Da
 
     member = await database["ledger_members"].find_one({"_id": "member_1"})
     assert member is not None
-    body = member["body"].replace(b",10000,", b",10001,", 1)
-    assert "account member_1, field lots.0.value" in await finding_after("ledger_members", "member_1", {"body": body})
+    body = member["state"]["body"].replace(b",10000,", b",10001,", 1)
+    assert "account member_1, field lots.0.value" in await finding_after(
+        "ledger_members", "member_1", {"state": {**member["state"], "body": body}}
+    )
     partner = await database["ledger_partners"].find_one({"_id": "0/partner_a"})
     assert partner is not None
-    body = partner["body"].replace(b"[1000,", b"[1001,")
-    assert "account partner_a, field allotted" in await finding_after("ledger_partners", "0/partner_a", {"body": body})
+    body = partner["state"]["body"].replace(b"[1000,", b"[1001,")
+    changed = {"state": {**partner["state"], "body": body}}
+    assert "account partner_a, field allotted" in await finding_after("ledger_partners", "0/partner_a", changed)
     record = await database["ledger_records"].find_one({"order": {"$gt": "member_2:", "$lt": "member_2;"}})
     assert record is not None
     finding = await finding_after("ledger_records", record["_id"], {"body": b"[]"})

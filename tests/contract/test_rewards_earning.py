@@ -9,6 +9,7 @@ import pytest
 
 from alliance.accounts.v1.accounts_pb2 import ACT_KIND_BUS_TRIP, ACT_KIND_OWN_CUP
 from alliance.rewards.v1 import rewards_pb2 as pb
+from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
 from services.shared.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -323,8 +324,6 @@ async def test_without_the_partners_service_nothing_is_decided(
         "rewards", mongodb_uri, keys, workspace / "rewards-alone.log", ALLIANCE_PARTNERS_TARGET="127.0.0.1:1"
     )
     alone.start()
-    from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
-
     accounts = alone.client(RewardsServiceStub, "accounts")
     event = claim(new_id("member"), new_id("partner"), 10)
     await refused(Unavailable, accounts.call(accounts.stub.RecordClaims, pb.RecordClaimsRequest(events=[event])))

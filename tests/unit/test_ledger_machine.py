@@ -209,7 +209,7 @@ class LedgerAgainstNaive(RuleBasedStateMachine):
         hold, member = data.draw(st.sampled_from(self.holds))
         wallet = self.naive.members[member]
         decision = self.do(self.home(member), Void(self.new("void"), member, hold))
-        if hold not in wallet.holds or wallet.holds[hold][2] <= self.at:
+        if hold not in wallet.holds:
             assert decision == Refusal(machine.HOLD_NOT_OPEN)
             return
         del wallet.holds[hold]

@@ -17,6 +17,7 @@ from services.rewards.ledger.model import (
     Member,
     Place,
     Refusal,
+    Released,
     Sweep,
     Void,
 )
@@ -95,6 +96,9 @@ def test_r3_a_second_resolution_is_refused(ledger: Ledger):
     ledger.capture(captured, 10)
     ledger.post(Void(ledger.id(), MEMBER, voided))
     ledger.at = 50
+    assert ledger.refused(Capture(ledger.id(), MEMBER, ended, 5, C)).reason == "HOLD_NOT_OPEN", "its time is up"
+    (release,) = ledger.post(Void(ledger.id(), MEMBER, ended))
+    assert release == Released(MEMBER, ended, True)
     for hold in (captured, voided, ended):
         assert ledger.refused(Capture(ledger.id(), MEMBER, hold, 5, C)).reason == "HOLD_NOT_OPEN"
         assert ledger.refused(Void(ledger.id(), MEMBER, hold)).reason == "HOLD_NOT_OPEN"

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from services.rewards.domain.moments import millis, moment
-from services.rewards.ledger.model import Capture, Captured, Lot, Place, Refusal, Void
+from services.rewards.ledger.model import Capture, Captured, Decision, Lot, Place, Refusal, Released, Void
 from services.shared.errors import FailedPrecondition, InvalidArgument, NotFound
 
 
@@ -143,19 +143,21 @@ class Redemption:
             return Capture(f"{self.id}:capture", self.member_id, self.id, self.capture_points, self.partner_id)
         return Void(f"{self.id}:{self.intent.value}", self.member_id, self.id)
 
-    def after(self, refusal: Refusal | None, captured: Captured | None, at: int) -> "Redemption":
+    def after(self, decision: Decision, at: int) -> "Redemption":
         """What the ledger's answer to `command` makes of it."""
+        refusal = decision if isinstance(decision, Refusal) else None
         if self.status is RedemptionStatus.PENDING:
             if refusal:
                 return replace(self, status=RedemptionStatus.REFUSED, refusal=refusal, resolved_at=moment(at))
             return replace(self, status=RedemptionStatus.HELD)
         ended = replace(self, intent=Intent.NONE, resolved_at=moment(at))
-        if refusal or self.intent is Intent.EXPIRE:
-            # The hold was gone when we came: its time was up.
-            return replace(ended, status=RedemptionStatus.EXPIRED, capture_points=0)
-        if self.intent is Intent.VOID:
-            return replace(ended, status=RedemptionStatus.VOIDED)
-        return replace(ended, status=RedemptionStatus.CAPTURED, lots=captured.lots if captured else ())
+        for event in () if refusal else decision:
+            if isinstance(event, Captured):
+                return replace(ended, status=RedemptionStatus.CAPTURED, lots=event.lots)
+            if isinstance(event, Released) and event.hold == self.id and self.intent is Intent.VOID:
+                return replace(ended, status=RedemptionStatus.EXPIRED if event.timed_out else RedemptionStatus.VOIDED)
+        # We wanted it to end, or the hold was gone when we came: its time was up.
+        return replace(ended, status=RedemptionStatus.EXPIRED, capture_points=0)
 
 
 # Crockford's base 32: no I, L, O and U, and whoever reads them means 1, 1 and 0.

@@ -303,9 +303,12 @@ def _capture(books: Books, command: Capture, at: int) -> Decision:
 
 
 def _void(books: Books, command: Void, at: int) -> Decision:
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
-    if _find(account.holds, command.hold) is None:
+    before = books.members.get(command.member, NO_MEMBER)
+    if _find(before.holds, command.hold) is None:
         return Refusal(HOLD_NOT_OPEN)
+    account, events = due(before, command.member, at)
+    if _find(account.holds, command.hold) is None:
+        return events  # its time was up: so it ends in that way
     return _then_due(account, events, Released(command.member, command.hold, False), command.member, at)
 
 

@@ -4,11 +4,11 @@ Accounts and entries are kept as JSON in one binary field each: the server never
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from pymongo import IndexModel, ReplaceOne
+from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from services.rewards.ledger.model import Debt, Hold, Lot, Member, Partner, Passage, Transit
@@ -16,7 +16,7 @@ from services.rewards.ledger.postings import Entry, EntryKind, Record, Spend, or
 from services.shared.mongo import Collection, Database, Document, Indexes
 
 INDEXES: Indexes = {
-    "ledger_members": [IndexModel([("due", 1)], sparse=True)],
+    "ledger_members": [IndexModel([("state.due", 1)], sparse=True)],
     "ledger_partners": [IndexModel([("partner", 1)])],
     "ledger_records": [
         IndexModel([("order", 1)], sparse=True),
@@ -51,14 +51,14 @@ class Views:
         if not ids:
             return {}
         rows = self._members.find({"_id": {"$in": list(ids)}})
-        return {row["_id"]: (_member(row["body"]), row["seq"]) async for row in rows}
+        return {row["_id"]: _member(row["state"]) async for row in rows}
 
     async def partners(self, partition: int, ids: Sequence[str]) -> dict[str, tuple[Partner, int]]:
         """Partners' sub-accounts in a partition; those found."""
         if not ids:
             return {}
         rows = self._partners.find({"_id": {"$in": [f"{partition}/{id}" for id in ids]}})
-        return {row["partner"]: (Partner(*orjson.loads(row["body"])), row["seq"]) async for row in rows}
+        return {row["partner"]: _partner(row["state"]) async for row in rows}
 
     async def partner_ids(self) -> set[str]:
         """The partners that have an account."""
@@ -67,7 +67,7 @@ class Views:
     async def transit(self, partition: int) -> tuple[Transit, int]:
         """A partition's in-transit account."""
         row = await self._transits.find_one({"_id": partition})
-        return (_transit(row["body"]), row["seq"]) if row else (Transit(), 0)
+        return _transit(row["state"]) if row else (Transit(), 0)
 
     async def places(self, partition: int, commands: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Where in the log commands stand, by their ids: block and index; those found."""
@@ -109,7 +109,7 @@ class Views:
     async def all_members(self) -> AsyncIterator[tuple[str, Member, int, int | None]]:
         """Every member's account, block and next due moment, for a check of everything."""
         async for row in self._members.find({}, comment="scan: verification reads everything"):
-            yield row["_id"], _member(row["body"]), row["seq"], row.get("due")
+            yield row["_id"], *_member(row["state"]), row["state"].get("due")
 
     async def all_records(self) -> AsyncIterator[tuple[int, Record]]:
         """Every record with its partition, for a check of everything."""
@@ -118,60 +118,62 @@ class Views:
 
     async def due(self, at: int, limit: int) -> list[str]:
         """Members on whose accounts time has something to do, longest overdue first."""
-        rows = self._members.find({"due": {"$lte": at}}, {"_id": 1}, sort=[("due", 1)], limit=limit)
+        rows = self._members.find({"state.due": {"$lte": at}}, {"_id": 1}, sort=[("state.due", 1)], limit=limit)
         return [row["_id"] async for row in rows]
 
     async def watermark(self, partition: int) -> int:
         """The block up to which, with it, everything is in the read models."""
         row = await self._watermarks.find_one({"_id": partition})
-        return row["seq"] if row else 0
+        seq: int = row["state"]["seq"] if row else 0
+        return seq
 
     async def write(self, partition: int, changes: Changes) -> None:
         """Brings the read models up to `changes.seq`. Doing it again, or after a later one, changes nothing."""
-        members = [
-            (id, seq, {"due": due} if due is not None else {}, account)
-            for id, (account, seq, due) in changes.members.items()
-        ]
+        members = [_state(id, seq, account, due=due) for id, (account, seq, due) in changes.members.items()]
         partners = [
-            (f"{partition}/{id}", seq, {"partner": id}, account) for id, (account, seq) in changes.partners.items()
+            _state(f"{partition}/{id}", seq, account, partner=id) for id, (account, seq) in changes.partners.items()
         ]
-        transits: list[tuple[int, int, Document, Transit]] = []
-        if changes.transit:
-            transits.append((partition, changes.transit[1], {}, changes.transit[0]))
+        transits = [_state(partition, changes.transit[1], changes.transit[0])] if changes.transit else []
         await asyncio.gather(
-            self._replace(self._members, members),
-            self._replace(self._partners, partners),
-            self._replace(self._transits, transits),
+            _write(self._members, members),
+            _write(self._partners, partners),
+            _write(self._transits, transits),
             self._insert(partition, changes.records),
         )
-        await self._replace(self._watermarks, [(partition, changes.seq, {}, ())])
-
-    async def _replace(self, collection: Collection, rows: Iterable[tuple[Any, int, Document, Any]]) -> None:
-        writes = [
-            ReplaceOne(
-                {"_id": id, "seq": {"$lt": seq}},
-                {"_id": id, "seq": seq, **more, "body": orjson.dumps(account, default=tuple)},
-                upsert=True,
-            )
-            for id, seq, more, account in rows
-        ]
-        if writes:
-            await _passing_over_duplicates(collection.bulk_write(writes, ordered=False))
+        await _write(self._watermarks, [_state(partition, changes.seq, ())])
 
     async def _insert(self, partition: int, records: Sequence[Record]) -> None:
+        """A record that is there already is the same: it follows from the log."""
         rows = [_row(partition, record) for record in records]
-        if rows:
-            await _passing_over_duplicates(self._records.insert_many(rows, ordered=False))
+        if not rows:
+            return
+        try:
+            await self._records.insert_many(rows, ordered=False)
+        except BulkWriteError as error:
+            details: Mapping[str, Any] = error.details
+            if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
+                raise
 
 
-async def _passing_over_duplicates(write: Any) -> None:
-    """A document that is there already, from this block or a later one, is as it should be."""
-    try:
-        await write
-    except BulkWriteError as error:
-        details: Mapping[str, Any] = error.details
-        if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
-            raise
+async def _write(collection: Collection, states: Sequence[UpdateOne]) -> None:
+    if states:
+        await collection.bulk_write(states, ordered=False)
+
+
+def _state(id: str | int, seq: int, account: Any, *, due: int | None = None, partner: str = "") -> UpdateOne:
+    """Puts an account as it is after that block in place of any that stems from an earlier one.
+
+    Documents compare field by field, in order: so `$max` goes by `seq`. (A guard in the filter would do the same, but
+    the embedded server would look through the whole collection for it.)
+    """
+    state: Document = {"seq": seq}
+    if due is not None:
+        state["due"] = due
+    state["body"] = orjson.dumps(account, default=tuple)
+    change: Document = {"$max": {"state": state}}
+    if partner:
+        change["$set"] = {"partner": partner}
+    return UpdateOne({"_id": id}, change, upsert=True)
 
 
 def _spend(partition: int, seq: int, index: int) -> str:
@@ -196,15 +198,20 @@ def _record(row: Document) -> Record:
     return Record(command, row.get("order", "").partition(":")[0], row["seq"], row["i"], row.get("at", 0), entries)
 
 
-def _member(body: bytes) -> Member:
-    lots, holds, debts = orjson.loads(body)
-    return Member(
+def _member(state: Document) -> tuple[Member, int]:
+    lots, holds, debts = orjson.loads(state["body"])
+    account = Member(
         tuple([Lot(*lot) for lot in lots]),
         tuple([Hold(*hold) for hold in holds]),
         tuple([Debt(*debt) for debt in debts]),
     )
+    return account, state["seq"]
 
 
-def _transit(body: bytes) -> Transit:
-    balance, passages = orjson.loads(body)
-    return Transit(balance, tuple(Passage(*passage) for passage in passages))
+def _partner(state: Document) -> tuple[Partner, int]:
+    return Partner(*orjson.loads(state["body"])), state["seq"]
+
+
+def _transit(state: Document) -> tuple[Transit, int]:
+    balance, passages = orjson.loads(state["body"])
+    return Transit(balance, tuple(Passage(*passage) for passage in passages)), state["seq"]

@@ -1,7 +1,9 @@
 """The reward catalogue, and redemptions from the hold to the till."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 from services.rewards.domain.moments import millis
 from services.rewards.domain.redemptions import (
@@ -19,7 +21,6 @@ from services.rewards.domain.redemptions import (
 )
 from services.rewards.ledger import machine
 from services.rewards.ledger.ledger import Ledger
-from services.rewards.ledger.model import Captured
 from services.rewards.partners import Partners
 from services.rewards.store.redemptions import RedemptionStore
 from services.shared import checks
@@ -58,6 +59,14 @@ class Redemptions:
         self._commit = idempotency.commit
         self._clock = clock
         self._ttl = ttl
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, reward_id: str) -> asyncio.Lock:
+        """To be held while `redeem` runs: those who want the same reward go one after the other.
+
+        It is right without; but a hundred transactions on one stock at once would mostly undo each other.
+        """
+        return self._turns.setdefault(reward_id, asyncio.Lock())
 
     async def create_reward(
         self, tx: Transaction, partner_id: str, *, title: str, description: str, points: int, stock: int
@@ -161,8 +170,7 @@ class Redemptions:
         if redemption.resting:
             return redemption
         outcome = await self._ledger.post_one(redemption.command())
-        captured = next((event for event in outcome.decision if isinstance(event, Captured)), None)
-        after = redemption.after(outcome.refusal, captured, outcome.at)
+        after = redemption.after(outcome.decision, outcome.at)
         await self._commit(lambda tx: self._store.advance(tx, redemption, after))
         return after
 

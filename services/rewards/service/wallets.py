@@ -5,11 +5,14 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger, Totals
+from services.rewards.ledger.machine import due
 from services.rewards.ledger.model import Member
 from services.rewards.ledger.postings import Entry, order
 from services.rewards.ledger.verify import Report
 from services.shared import checks
+from services.shared.clock import Clock
 from services.shared.pages import CursorMalformed, Page, PageQuery
 
 # A cursor is the record's place in time and in the log, and the entry's in the record.
@@ -29,14 +32,17 @@ class WalletEntry(NamedTuple):
 class Wallets:
     """Reads of the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
 
     async def wallets(self, member_ids: Sequence[str]) -> dict[str, Member]:
-        """Each member's account; an empty one for who has none."""
+        """Each member's account as time has made it by now, swept or not; an empty one for who has none."""
         for id in member_ids:
             checks.id_of(id, "member_ids", "member")
-        return await self._ledger.members(member_ids)
+        found = await self._ledger.members(member_ids)
+        now = millis(self._clock())
+        return {id: due(account, id, now)[0] for id, account in found.items()}
 
     async def entries(self, member_ids: Sequence[str], query: PageQuery) -> dict[str, Page[WalletEntry]]:
         """The same page of each member's entries, newest first."""
