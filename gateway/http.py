@@ -109,7 +109,7 @@ class GraphQLEndpoint:
                 )
             result = await self.documents.answer(operation, asked.variables, request)
         except DocumentInvalid as invalid:
-            errors = [_formatted(error, DOCUMENT_INVALID, request.id) for error in invalid.errors]
+            errors = [formatted(error, DOCUMENT_INVALID, request.id) for error in invalid.errors]
             return _response({"errors": errors}, wrong, type)
         except TooExpensive as expensive:
             refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
@@ -118,7 +118,7 @@ class GraphQLEndpoint:
             return _json(b'{"data":' + result + b"}", 200, type)
         if not result.errors:
             return _response({"data": result.data}, 200, type)
-        errors = [_formatted(error, BAD_USER_INPUT, request.id) for error in result.errors]
+        errors = [formatted(error, BAD_USER_INPUT, request.id) for error in result.errors]
         if result.data is None and not any(error.path for error in result.errors):
             # Variables that do not fit: nothing was executed.
             return _response({"errors": errors}, wrong, type)
@@ -194,7 +194,7 @@ def _malformed(message: str) -> Refusal:
     return Refusal(400, BAD_USER_INPUT, message, reason="REQUEST_MALFORMED")
 
 
-def _formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]:
+def formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]:
     """An error as it is answered; what nobody expected is logged whole and told as a trace id."""
     cause = error.original_error
     if cause is None or isinstance(cause, GraphQLError):

@@ -123,6 +123,11 @@ class World:
 @pytest.fixture
 def world(alliance: FakeAlliance) -> World:
     """A fresh one, beside those of other tests."""
+    return make_world(alliance)
+
+
+def make_world(alliance: FakeAlliance) -> World:
+    """Puts a world into the services."""
     brand, other = alliance.partners.add("Groenmarkt").id, alliance.partners.add("Noodle House").id
     world = World(
         brand,

@@ -1,0 +1,179 @@
+"""Documents made from the schema by hypothesis-graphql, and varied by what it does not vary.
+
+It selects fields and writes arguments as literals. Here they get deeper, ask for ids that exist, take arguments from
+variables of all kinds, and use aliases, fields that are merged, fragments, @skip and @include.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    GraphQLSchema,
+    get_named_type,
+    is_leaf_type,
+    is_required_argument,
+    print_schema,
+)
+from graphql.language import FieldNode, SelectionSetNode
+from hypothesis import strategies as st
+from hypothesis_graphql import queries
+
+_MOST_FIELDS = 70
+_DEEPEST = 7
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A document with its variables."""
+
+    query: str
+    variables: dict[str, Any]
+
+
+def asked(schema: GraphQLSchema, ids: dict[str, list[str]]) -> st.SearchStrategy[Asked]:
+    """Documents, most of them valid; `ids` has what to ask for, by the name of the door."""
+    assert schema.query_type is not None
+    doors = [name for name in schema.query_type.fields if not name.startswith("_")]
+    generated = queries(print_schema(schema), fields=doors, print_ast=lambda node: node)
+    seeds = st.integers(0, 2**32)
+    return st.tuples(generated, seeds).map(lambda drawn: _Variation(schema, ids, Random(drawn[1])).of(drawn[0]))
+
+
+@dataclass
+class _Variation:
+    schema: GraphQLSchema
+    ids: dict[str, list[str]]
+    random: Random
+    variables: dict[str, Any] = field(default_factory=dict)
+    definitions: list[str] = field(default_factory=list)
+    fragments: list[str] = field(default_factory=list)
+    count: int = 0
+    fields: int = 0
+
+    def of(self, document: DocumentNode) -> Asked:
+        (operation,) = document.definitions
+        root = self._set(self.schema.query_type, operation.selection_set, 0)  # type: ignore[attr-defined]
+        signature = f"({', '.join(self.definitions)})" if self.definitions else ""
+        text = " ".join([f"query Q{signature} {root}", *self.fragments])
+        return Asked(text, self.variables)
+
+    def _chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def _name(self, prefix: str) -> str:
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+    def _set(self, type: Any, given: SelectionSetNode | None, depth: int) -> str:
+        nodes = [node for node in (given.selections if given else ()) if isinstance(node, FieldNode)]
+        wanted = {node.name.value: node for node in nodes}
+        names = list(wanted)
+        if depth and self._chance(0.7):
+            others = [name for name in type.fields if name not in wanted and not name.startswith("_")]
+            self.random.shuffle(others)
+            names += others[: self.random.randint(0, 5)]
+        if not names:
+            names = [name for name, of in type.fields.items() if is_leaf_type(get_named_type(of.type))][:1]
+        if self._chance(0.1):
+            names.append("__typename")
+        parts = []
+        for name in names:
+            made = self._field(type, name, wanted.get(name), depth)
+            if made:
+                parts.append(made)
+                if self._chance(0.05) and made.partition(" ")[0].isalpha():
+                    parts.append(made)
+        body = " ".join(self._wrapped(type, part) for part in parts) or "__typename"
+        return "{ " + body + " }"
+
+    def _field(self, type: Any, name: str, node: FieldNode | None, depth: int) -> str:
+        if name == "__typename":
+            return name
+        self.fields += 1
+        of = type.fields[name]
+        named = get_named_type(of.type)
+        leaf = is_leaf_type(named)
+        if not leaf and node is None and (depth >= _DEEPEST or self.fields > _MOST_FIELDS):
+            return ""
+        alias = f"{self._name('a')}: " if self._chance(0.15) else ""
+        below = "" if leaf else " " + self._set(named, node.selection_set if node else None, depth + 1)
+        return f"{alias}{name}{self._arguments(name, of)}{self._condition()}{below}"
+
+    def _wrapped(self, type: Any, part: str) -> str:
+        if self._chance(0.12):
+            on = f" on {type.name}" if self._chance(0.7) else ""
+            return f"...{on}{self._condition()} {{ {part} }}"
+        if self._chance(0.1):
+            name = self._name("F")
+            self.fragments.append(f"fragment {name} on {type.name} {{ {part} }}")
+            return f"...{name}{self._condition()}"
+        return part
+
+    def _condition(self) -> str:
+        if not self._chance(0.08):
+            return ""
+        directive = self.random.choice(("skip", "include"))
+        value = self._chance(0.5)
+        if self._chance(0.4):
+            return f" @{directive}(if: {str(value).lower()})"
+        name = self._name("v")
+        if self._chance(0.3):
+            self.definitions.append(f"${name}: Boolean = {str(value).lower()}")
+            if self._chance(0.5):
+                self.variables[name] = not value
+        else:
+            self.definitions.append(f"${name}: Boolean!")
+            self.variables[name] = value
+        return f" @{directive}(if: ${name})"
+
+    def _arguments(self, name: str, of: Any) -> str:
+        parts = []
+        for argument, declared in of.args.items():
+            if not is_required_argument(declared) and self._chance(0.35):
+                continue
+            parts.append(f"{argument}: {self._value(name, argument, declared)}")
+        return f"({', '.join(parts)})" if parts else ""
+
+    def _value(self, door: str, argument: str, declared: Any) -> str:
+        value = self._choice(door, argument)
+        if value is None and str(declared.type).endswith("!"):
+            value = 2 if argument == "first" else ""
+        literal = "null" if value is None else str(value) if isinstance(value, int) else f'"{value}"'
+        if self._chance(0.55):
+            return literal
+        name = self._name("v")
+        kind = str(declared.type)
+        bare = kind.rstrip("!")
+        if self._chance(0.3) and value is not None:
+            self.definitions.append(f"${name}: {self.random.choice((bare, kind))} = {literal}")
+            if self._chance(0.3) and (other := self._choice(door, argument)) is not None:
+                self.variables[name] = other
+            elif self._chance(0.1):
+                self.variables[name] = None
+        elif declared.default_value is not None and self._chance(0.3):
+            # What is not given takes the argument's own default.
+            self.definitions.append(f"${name}: {bare}")
+            if self._chance(0.3):
+                self.variables[name] = value
+        else:
+            self.definitions.append(f"${name}: {kind}")
+            self.variables[name] = value
+            if self._chance(0.03):
+                self.variables[name] = self.random.choice((True, [], {}, 1.5, "x" * 10, 2**40))
+        return f"${name}"
+
+    def _choice(self, door: str, argument: str) -> Any:
+        if argument == "first":
+            return self.random.choice((1, 2, 3, 20, 100, 100, 0, 101))
+        if argument == "after":
+            return self.random.choice((None, None, "0", "1", "?", ""))
+        if argument == "customerNumber":
+            return self.random.choice(("C-1", "N-1", "none", ""))
+        known = self.ids.get("partner" if argument == "partnerId" else door, [])
+        if known and self._chance(0.93):
+            return self.random.choice(known)
+        return self.random.choice(("", "nobody", 7, "x" * 201))
+
+

@@ -1,0 +1,256 @@
+"""A plan answers as graphql-core does: the same JSON, errors, paths and places, whatever is asked by whom.
+
+`DIFFERENTIAL=2000` says how many documents; `make differential` runs that many, others each time.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from graphql import ExecutionResult, GraphQLSchema
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from alliance.accounts.v1 import accounts_pb2
+from alliance.logistics.v1 import logistics_pb2
+from alliance.rewards.v1 import rewards_pb2
+from deploy.local.keys import trust_file
+from gateway import schema
+from gateway.backends import Backends
+from gateway.context import Request
+from gateway.engine.document import DocumentInvalid, Documents
+from gateway.engine.resolve import bind
+from gateway.engine.shape import Budget, TooExpensive
+from gateway.http import formatted
+from gateway.problems import problem_of
+from services.shared.errors import Aborted, DomainError, Internal, NotFound, PermissionDenied, ResourceExhausted
+from services.shared.identity import Caller, CallerKind, Verifier
+from services.shared.ids import new_id
+from services.shared.telemetry import Telemetry
+from tests.gateway.conftest import World, make_world, settings_of
+from tests.gateway.documents import Asked, asked
+from tests.gateway.fakes import NOW, FakeAlliance
+
+CORPUS = Path(__file__).with_name("differential.json")
+GIVEN = os.environ.get("DIFFERENTIAL")
+BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9)
+
+FAILING = (
+    "BatchGetMembers",
+    "BatchGetPartners",
+    "BatchCheckConsents",
+    "BatchListActs",
+    "BatchGetClaims",
+    "BatchGetWallets",
+    "BatchListIdentities",
+    "BatchGetEarnings",
+    "BatchGetRecyclingPoints",
+    "BatchGetMachines",
+    "BatchGetRedemptions",
+    "BatchGetEarnRules",
+    "BatchGetPartnerPoints",
+    "ListPartners",
+    "ListRewards",
+    "SummarizeActs",
+    "BatchFindIdentities",
+)
+ERRORS: tuple[DomainError, ...] = (
+    Aborted("busy", reason="BUSY"),
+    Internal("broken", reason="BROKEN"),
+    NotFound("none", reason="NONE"),
+    PermissionDenied("no", reason="NO"),
+    ResourceExhausted("full", reason="FULL"),
+)
+
+_schema: GraphQLSchema = bind(schema.build(), problem_of)
+# Filled before the first document is asked; strategies are made before any fixture is.
+_ids: dict[str, list[str]] = {}
+
+
+@dataclass
+class Both:
+    """Answers a document both ways."""
+
+    documents: Documents
+    backends: Backends
+    alliance: FakeAlliance
+    viewers: dict[str, Caller]
+    worlds: list[World]
+    # Whether nothing that was given up can still be calling.
+    quiet: bool = True
+
+    async def compare(self, given: Asked, viewer: str, failures: dict[str, DomainError]) -> str:
+        """Asserts that both are the same; says how it was answered."""
+        self.alliance.reset()
+        self.alliance.recorder.failures.update(failures)
+        caller = self.viewers[viewer]
+        try:
+            document = self.documents.prepare(given.query)
+        except DocumentInvalid:
+            return "invalid"
+        operation = self.documents.operation(document, None)
+        ways = self.documents.ways
+        before = (ways.compiled, ways.walked, ways.uncompiled, ways.abandoned)
+        try:
+            made = await self.documents.answer(operation, given.variables, Request(caller, self.backends, "r"))
+        except TooExpensive:
+            return "too expensive"
+        calls = set(self.alliance.methods())
+        self.alliance.recorder.calls.clear()
+        wanted = await self.documents.interpret(operation, given.variables, Request(caller, self.backends, "r"))
+        made_json, wanted_json = as_json(made), as_json(wanted)
+        assert without_errors_of_the_lost(made_json) == without_errors_of_the_lost(wanted_json), given
+        if "errors" in wanted_json:
+            self.quiet = False
+        elif self.quiet:
+            assert calls == set(self.alliance.methods())
+        else:
+            self.quiet = True
+        after = (ways.compiled, ways.walked, ways.uncompiled, ways.abandoned)
+        names = ("compiled", "walked", "uncompiled", "abandoned")
+        return next((name for name, a, b in zip(names, before, after, strict=True) if a != b), "variables refused")
+
+
+def as_json(answer: bytes | ExecutionResult) -> dict[str, Any]:
+    """As the HTTP layer writes it."""
+    if isinstance(answer, bytes):
+        return {"data": orjson.loads(answer)}
+    told: dict[str, Any] = {"data": answer.data}
+    if answer.errors:
+        told["errors"] = [formatted(error, "BAD_USER_INPUT", "r") for error in answer.errors]
+    return dict(orjson.loads(orjson.dumps(told)))
+
+
+def without_errors_of_the_lost(answer: dict[str, Any]) -> Any:
+    """The data, and by each null that has errors what they are.
+
+    Where a null took more errors with it than its own, GraphQL leaves open which of them are told.
+    """
+    by_null: dict[str, list[str]] = {}
+    for error in answer.get("errors", []):
+        null = nearest_null(answer["data"], error.get("path", []))
+        by_null.setdefault(json.dumps(null), []).append(json.dumps(error, sort_keys=True))
+    return answer["data"], {
+        null: sorted(errors) if all(json.loads(error).get("path") == json.loads(null) for error in errors) else "lost"
+        for null, errors in by_null.items()
+    }
+
+
+def nearest_null(data: Any, path: list[Any]) -> list[Any]:
+    for length, step in enumerate(path):
+        if data is None:
+            return path[:length]
+        data = data[step]
+    return path
+
+
+def disturb(alliance: FakeAlliance, world: World) -> None:
+    """Rows beside the sound ones of a world that miss what they should have, or have what does not fit."""
+    accounts, logistics, rewards = alliance.accounts, alliance.logistics, alliance.rewards
+    lost = new_id("claim")
+    for kind, claim, status in ((2, lost, 1), (0, "", 0), (99, world.claim, 2)):
+        id = new_id("act")
+        accounts.acts[id] = accounts_pb2.Act(
+            id=id, member_id=world.member, partner_id=world.other_brand, kind=kind, claim_id=claim, status=status
+        )
+    stranger = new_id("act")
+    accounts.acts[stranger] = accounts_pb2.Act(id=stranger, member_id="", partner_id="partner_gone", quantity=2**60)
+    late = accounts_pb2.Claim(id=lost, member_id=world.member, act_id=stranger, factor_id="no such")
+    late.occurred_at.nanos = 123_456_789
+    accounts.claims[lost] = late
+    accounts.consents[world.brand, world.member] = True
+    accounts.consents[world.other_brand, world.member] = False
+    accounts.identities.append(accounts_pb2.Identity(partner_id=world.brand, customer_number="C-9", member_id="gone"))
+    for latitude, materials in ((float("nan"), [1]), (1.5, [0]), (2.0, [2, 99])):
+        id = new_id("point")
+        logistics.points[id] = logistics_pb2.RecyclingPoint(
+            id=id, name="", location={"latitude": latitude}, materials=materials, partner_id=world.other_brand
+        )
+    drop = new_id("dropoff")
+    logistics.drop_offs[drop] = logistics_pb2.DropOff(
+        id=drop, member_id=world.member, machine_id="gone", recycling_point_id=id, weight_grams=-1
+    )
+    logistics.drop_offs[drop].occurred_at.seconds = 10**15
+    rewards.entries.append(
+        rewards_pb2.Entry(
+            id="e",
+            member_id=world.member,
+            kind=1,
+            points=2**62,
+            redemption_id=world.redemption,
+            lots=[rewards_pb2.Lot(issuer_partner_id="gone", rule_id="campaign_x"), rewards_pb2.Lot(rule_id="?")],
+        )
+    )
+    rewards.lines.append(rewards_pb2.SettlementLine(id="line_2", debtor_partner_id="x", creditor_partner_id="y"))
+    alliance.partners.partners[world.other_brand].ClearField("applied_at")
+    alliance.partners.partners[world.other_brand].status_changed_at.nanos = 120_000_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unlogged() -> Iterator[None]:
+    """Half of the documents meet defects, and each would be logged with its traceback."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.http.log", SimpleNamespace(error=lambda *_, **__: None))
+        yield
+
+
+@pytest.fixture(scope="module")
+async def both(keys: Path) -> AsyncIterator[Both]:
+    alliance = FakeAlliance(Verifier.from_file(trust_file(keys)))
+    await alliance.start()
+    worlds = [make_world(alliance), make_world(alliance)]
+    for world in worlds:
+        disturb(alliance, world)
+    world, other = worlds
+    viewers = {
+        "anyone": Caller(CallerKind.ANYONE),
+        "operator": Caller(CallerKind.OPERATOR, "operator"),
+        "brand": Caller(CallerKind.PARTNER, world.brand, world.brand),
+        "brand without consent": Caller(CallerKind.PARTNER, world.other_brand, world.other_brand),
+        "member": Caller(CallerKind.MEMBER, world.member, world.brand),
+        "another member": Caller(CallerKind.MEMBER, other.member, other.brand),
+    }
+    accounts, logistics, rewards = alliance.accounts, alliance.logistics, alliance.rewards
+    _ids.update(
+        member=[world.member, world.member, other.member],
+        act=list(accounts.acts),
+        claim=list(accounts.claims),
+        partner=[world.brand, world.other_brand],
+        recyclingPoint=list(logistics.points),
+        dropOff=list(logistics.drop_offs),
+        reward=list(rewards.rewards),
+        redemption=list(rewards.redemptions),
+        settlement=list(rewards.settlements),
+    )
+    backends = Backends(settings_of(alliance, keys), Telemetry(None))
+    documents = Documents(
+        _schema, BUDGET, most_bytes=10**6, most_tokens=10**5, cached=100, cached_bytes=10**6, introspection=True
+    )
+    yield Both(documents, backends, alliance, viewers, worlds)
+    await backends.close()
+    await alliance.stop()
+
+
+failures = st.dictionaries(st.sampled_from(FAILING), st.sampled_from(ERRORS), max_size=3)
+VIEWERS = ("anyone", "operator", "brand", "brand without consent", "member", "another member")
+
+
+@settings(
+    max_examples=int(GIVEN or 300),
+    deadline=None,
+    derandomize=GIVEN is None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.data(), st.sampled_from(VIEWERS), st.one_of(st.just({}), failures))
+async def test_generated_documents_are_answered_the_same_both_ways(
+    both: Both, data: st.DataObject, viewer: str, failures: dict[str, DomainError]
+):
+    made = data.draw(asked(_schema, _ids))
+    event(await both.compare(made, viewer, failures))
