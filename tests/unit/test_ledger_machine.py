@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.rewards.ledger import machine
+from services.rewards.ledger.effects import apply
 from services.rewards.ledger.model import (
     Allot,
     Books,
@@ -108,7 +109,7 @@ class LedgerAgainstNaive(RuleBasedStateMachine):
             return decision
         for event in decision:
             assert sum(points for _, points in legs(event)) == 0, "a transfer's legs sum to zero"
-        machine.apply(books, decision)
+        apply(books, decision)
         if member := getattr(command, "member", ""):
             self.naive.members[member].seen += sum(entry.points for entry in entries(decision))
         return decision

@@ -3,6 +3,7 @@
 import pytest
 
 from services.rewards.ledger import machine
+from services.rewards.ledger.effects import apply
 from services.rewards.ledger.model import (
     LARGEST,
     Allot,
@@ -42,7 +43,7 @@ class Ledger:
     def post(self, command: Command) -> tuple[Event, ...]:
         decision = machine.decide(self.books, command, self.at)
         assert not isinstance(decision, Refusal), decision
-        machine.apply(self.books, decision)
+        apply(self.books, decision)
         return decision
 
     def refused(self, command: Command) -> Refusal:

@@ -1,0 +1,23 @@
+"""The points ledger: a state machine over an append-only log of hash-chained blocks.
+
+Start with `ledger.Ledger`, all that the rest of the service sees; `model`, `machine` and `effects` are the rules;
+`block`, `draft`, `engine` and `log` make commands durable; `accounts`, `projector` and `store` keep what can be read;
+`verify` doubts it all.
+
+- The log is the truth. A block is one document, appended at the next place of its partition's chain: being one document
+  it needs no transaction, and the unique place settles who of two writers was first. Everything else follows from the
+  log, and may be thrown away and made again.
+- A member's account is in the partition that the CRC-32 of its id gives; a partner has a sub-account in each. Their
+  number is written down when the database is first used, and another one is refused at start.
+- A command has one outcome for ever, a refusal being one too, and its id is good for that command alone, within its
+  partition. Outcomes are kept in memory for a while and found in the log afterwards.
+- A block holds the commands that arrived while the one before it was written, at most 1,000; an idle engine writes at
+  once. Its time is the clock's, or that of the block before if the clock has gone back; what expires, expires by it.
+- Waiting is bounded: 20,000 commands for a block, then callers are refused; 20,000 commands between log and read
+  models, then the engine waits.
+- Reads in a process see all that the process has acknowledged. What another replica acknowledged follows as soon as it
+  is in the read models, or when this one next writes; an idle engine looks every second.
+- Who loses the race for a place takes the winner's block in, decides its own commands again, and tries the next place.
+  When it is not known whether a block was written, its callers are told so, and the engine looks before it goes on;
+  sent again, a command that was written gives the outcome that it had.
+"""

@@ -6,7 +6,7 @@ What is not in the read models yet is never let go; everything else can be read 
 from collections.abc import Iterable, Sequence
 
 from services.rewards.ledger.block import Posting
-from services.rewards.ledger.machine import member_after, partner_after, touched, transit_after
+from services.rewards.ledger.effects import member_after, partner_after, touched, transit_after
 from services.rewards.ledger.model import (
     NO_MEMBER,
     NO_PARTNER,

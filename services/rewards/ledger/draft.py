@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from services.rewards.ledger import machine
 from services.rewards.ledger.block import Posting
+from services.rewards.ledger.effects import apply
 from services.rewards.ledger.model import Books, Command, Decision, Refusal
 from services.shared.errors import AlreadyExists
 
@@ -83,7 +84,7 @@ class Draft:
 
     def _record(self, command: Command, decision: Decision, chain: int = 0) -> Outcome:
         if not isinstance(decision, Refusal):
-            machine.apply(self.books, decision)
+            apply(self.books, decision)
         outcome = self._fresh[command.id] = Outcome(command, decision, self._at, self._seq, len(self.postings))
         self.postings.append(Posting(command, decision, chain))
         return outcome

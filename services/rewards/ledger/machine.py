@@ -1,4 +1,4 @@
-"""The ledger's rules, pure: `decide` says what a command does, `apply` does it.
+"""The ledger's rules, pure: `decide` says what a command does; `effects.apply` then does it.
 
 - Points are spent, and repay, earliest expiry first; ties by issuer, then value.
 - Time is the block's. Before a command is decided, what is due on its member's account happens: holds end, and
@@ -13,6 +13,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from services.rewards.ledger.effects import apply, member_after
+from services.rewards.ledger.lots import merged, points_of, take, value_of
 from services.rewards.ledger.model import (
     LARGEST,
     NO_MEMBER,
@@ -25,7 +27,6 @@ from services.rewards.ledger.model import (
     Capture,
     Captured,
     Command,
-    Debt,
     Decision,
     Event,
     Expired,
@@ -34,7 +35,6 @@ from services.rewards.ledger.model import (
     Issued,
     Lot,
     Member,
-    Partner,
     Passage,
     Place,
     Placed,
@@ -48,7 +48,6 @@ from services.rewards.ledger.model import (
     Settle,
     Settled,
     Sweep,
-    Transit,
     Void,
 )
 
@@ -90,18 +89,6 @@ def decide_linked(books: Books, commands: Sequence[Command], at: int) -> list[De
     return decisions
 
 
-def apply(books: Books, events: Iterable[Event]) -> None:
-    """Changes the accounts that the events touch."""
-    for event in events:
-        member, partners, transit = touched(event)
-        if member:
-            books.members[member] = member_after(books.members.get(member, NO_MEMBER), event)
-        for partner in partners:
-            books.partners[partner] = partner_after(books.partners.get(partner, NO_PARTNER), partner, event)
-        if transit:
-            books.transit = transit_after(books.transit, event)
-
-
 def due(account: Member, member: str, at: int) -> tuple[Member, Events]:
     """What time alone does to an account, and the account after it."""
     events: list[Event] = []
@@ -121,112 +108,6 @@ def next_due(account: Member) -> int | None:
     moments = [hold.expires for hold in account.holds]
     moments += [lot.expires for lot in _unprotected(account, None)][:1]
     return min(moments, default=None)
-
-
-def touched(event: Event) -> tuple[str, tuple[str, ...], bool]:
-    """The accounts that an event changes: a member's, partners' sub-accounts, and whether in-transit."""
-    match event:
-        case Placed() | Released():
-            return event.member, (), False
-        case Issued() | Expired():
-            return event.member, _issuers(event.lots), False
-        case Captured() | Repaid():
-            return event.member, _issuers(event.lots, event.partner), False
-        case Cancelled():
-            return event.member, (event.partner,), False
-        case Allotted():
-            return "", (event.partner,), False
-        case Received():
-            return "", (event.partner,), True
-        case Sent():
-            return "", (event.passage.partner,), True
-        case Settled():
-            return "", (), True
-
-
-def member_after(account: Member, event: Event) -> Member:
-    """A member's account after an event that touches it."""
-    lots, holds, debts = account
-    match event:
-        case Issued():
-            return Member(_add(lots, event.lots), holds, debts)
-        case Captured():
-            return Member(_subtract(lots, event.lots), _without(holds, event.hold), debts)
-        case Placed():
-            return Member(lots, (*holds, event.hold), debts)
-        case Released():
-            return Member(lots, _without(holds, event.hold), debts)
-        case Expired():
-            return Member(_subtract(lots, event.lots), holds, debts)
-        case Repaid():
-            return Member(_subtract(lots, event.lots), holds, _repay(debts, event.issue, _total(event.lots)))
-        case Cancelled():
-            if event.owed:
-                debts = (*debts, Debt(event.issue, event.partner, event.owed))
-            return Member(_subtract(lots, event.lots), holds, debts)
-        case _:
-            raise TypeError(f"{event} does not touch a member")
-
-
-def partner_after(account: Partner, partner: str, event: Event) -> Partner:
-    """A partner's sub-account after an event that touches it."""
-    a = account
-    match event:
-        case Issued():
-            points, value = _total(event.lots), _value(event.lots)
-            return a._replace(
-                left=a.left - points,
-                issued=a.issued + points,
-                outstanding=a.outstanding + points,
-                liability=a.liability + value,
-            )
-        case Captured() | Repaid():
-            mine = [lot for lot in event.lots if lot.issuer == partner]
-            points = _total(mine)
-            accepted = _total(event.lots) if event.partner == partner else 0
-            return a._replace(
-                spent=a.spent + points,
-                outstanding=a.outstanding - points,
-                liability=a.liability - _value(mine),
-                accepted=a.accepted + accepted,
-            )
-        case Cancelled():
-            points = _total(event.lots)
-            return a._replace(
-                left=a.left + points,
-                cancelled=a.cancelled + points,
-                outstanding=a.outstanding - points,
-                liability=a.liability - _value(event.lots),
-            )
-        case Expired():
-            mine = [lot for lot in event.lots if lot.issuer == partner]
-            points = _total(mine)
-            return a._replace(
-                expired=a.expired + points,
-                outstanding=a.outstanding - points,
-                liability=a.liability - _value(mine),
-            )
-        case Allotted():
-            return a._replace(allotted=a.allotted + event.points, left=a.left + event.points)
-        case Sent():
-            return a._replace(sent=a.sent + event.passage.points, left=a.left - event.passage.points)
-        case Received():
-            return a._replace(received=a.received + event.points, left=a.left + event.points)
-        case _:
-            raise TypeError(f"{event} does not touch a partner")
-
-
-def transit_after(account: Transit, event: Event) -> Transit:
-    """The in-transit account after an event that touches it."""
-    match event:
-        case Sent():
-            return Transit(account.balance + event.passage.points, (*account.open, event.passage))
-        case Received():
-            return Transit(account.balance - event.points, account.open)
-        case Settled():
-            return Transit(account.balance, tuple(p for p in account.open if p.id != event.passage))
-        case _:
-            raise TypeError(f"{event} does not touch in-transit")
 
 
 def _allot(books: Books, command: Allot, at: int) -> Decision:
@@ -263,20 +144,20 @@ def _issue(books: Books, command: Issue, at: int) -> Decision:
     ):
         return Refusal(COMMAND_INVALID)
     issuer = books.partners.get(lots[0].issuer, NO_PARTNER)
-    points = _total(lots)
+    points = points_of(lots)
     if points > issuer.left:
         return Refusal(PREPAID_BLOCK_EXHAUSTED, issuer.left, points)
-    if issuer.liability + _value(lots) > LARGEST:
+    if issuer.liability + value_of(lots) > LARGEST:
         return Refusal(LIABILITY_LIMIT_REACHED)
     account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
     if account.balance + points > LARGEST:
         return Refusal(BALANCE_LIMIT_REACHED)
-    events = (*events, Issued(command.member, command.id, _add((), lots)))
-    rest = _add((), lots)
+    events = (*events, Issued(command.member, command.id, merged((), lots)))
+    rest = merged((), lots)
     for debt in account.debts:
         if not rest:
             break
-        taken, rest = _take(rest, debt.points)
+        taken, rest = take(rest, debt.points)
         events = (*events, Repaid(command.member, debt.issue, debt.partner, taken))
     return events
 
@@ -298,7 +179,7 @@ def _capture(books: Books, command: Capture, at: int) -> Decision:
         return Refusal(HOLD_NOT_OPEN)
     if not 1 <= command.points <= hold.points:
         return Refusal(CAPTURE_OUT_OF_RANGE, hold.points, command.points)
-    lots, _ = _take(account.lots, command.points)
+    lots, _ = take(account.lots, command.points)
     return _then_due(account, events, Captured(command.member, hold.id, command.partner, lots), command.member, at)
 
 
@@ -364,54 +245,5 @@ def _unprotected(account: Member, at: int | None) -> Iterable[Lot]:
             yield lot._replace(points=lot.points - keep)
 
 
-def _issuers(lots: tuple[Lot, ...], *others: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([lot.issuer for lot in lots] + [*others]))
-
-
-def _total(lots: Iterable[Lot]) -> int:
-    return sum([lot.points for lot in lots])
-
-
-def _value(lots: Iterable[Lot]) -> int:
-    return sum([lot.points * lot.value for lot in lots])
-
-
 def _find(holds: tuple[Hold, ...], id: str) -> Hold | None:
     return next((hold for hold in holds if hold.id == id), None)
-
-
-def _without(holds: tuple[Hold, ...], id: str) -> tuple[Hold, ...]:
-    return tuple([hold for hold in holds if hold.id != id])
-
-
-def _add(lots: tuple[Lot, ...], more: tuple[Lot, ...]) -> tuple[Lot, ...]:
-    """Lots of the same kind become one."""
-    points = {lot[:3]: lot.points for lot in lots}
-    for lot in more:
-        points[lot[:3]] = points.get(lot[:3], 0) + lot.points
-    return tuple([Lot(*kind, points[kind]) for kind in sorted(points)])
-
-
-def _subtract(lots: tuple[Lot, ...], taken: tuple[Lot, ...]) -> tuple[Lot, ...]:
-    points = {lot[:3]: lot.points for lot in lots}
-    for lot in taken:
-        points[lot[:3]] -= lot.points
-    return tuple([Lot(*kind, left) for kind, left in points.items() if left])
-
-
-def _take(lots: tuple[Lot, ...], points: int) -> tuple[tuple[Lot, ...], tuple[Lot, ...]]:
-    """Up to so many points, earliest expiry first, and what is left."""
-    taken: list[Lot] = []
-    for index, lot in enumerate(lots):
-        if points <= lot.points:
-            taken.append(lot._replace(points=points))
-            rest = (lot._replace(points=lot.points - points),) if points < lot.points else ()
-            return tuple(taken), rest + lots[index + 1 :]
-        taken.append(lot)
-        points -= lot.points
-    return tuple(taken), ()
-
-
-def _repay(debts: tuple[Debt, ...], issue: str, points: int) -> tuple[Debt, ...]:
-    left = [debt._replace(points=debt.points - points) if debt.issue == issue else debt for debt in debts]
-    return tuple([debt for debt in left if debt.points])

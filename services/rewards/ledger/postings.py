@@ -5,6 +5,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from services.rewards.ledger.block import Posting
+from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import (
     Allotted,
     Books,
@@ -100,13 +101,13 @@ def legs(event: Event) -> tuple[tuple[Account, int], ...]:
         case Allotted():
             return _transfer(Account.SOLD, Account.ALLOTMENT, event.points)
         case Issued():
-            return _transfer(Account.ALLOTMENT, Account.WALLETS, _total(event.lots))
+            return _transfer(Account.ALLOTMENT, Account.WALLETS, points_of(event.lots))
         case Captured() | Repaid():
-            return _transfer(Account.WALLETS, Account.SPENT, _total(event.lots))
+            return _transfer(Account.WALLETS, Account.SPENT, points_of(event.lots))
         case Cancelled():
-            return _transfer(Account.WALLETS, Account.ALLOTMENT, _total(event.lots))
+            return _transfer(Account.WALLETS, Account.ALLOTMENT, points_of(event.lots))
         case Expired():
-            return _transfer(Account.WALLETS, Account.EXPIRED, _total(event.lots))
+            return _transfer(Account.WALLETS, Account.EXPIRED, points_of(event.lots))
         case Sent():
             return _transfer(Account.ALLOTMENT, Account.TRANSIT, event.passage.points)
         case Received():
@@ -134,15 +135,15 @@ def entries(events: Iterable[Event]) -> list[Entry]:
     for event in events:
         match event:
             case Issued():
-                found.append(Entry(EntryKind.EARN, _total(event.lots), event.issue, "", event.lots))
+                found.append(Entry(EntryKind.EARN, points_of(event.lots), event.issue, "", event.lots))
             case Captured():
-                found.append(Entry(EntryKind.SPEND, -_total(event.lots), event.hold, event.partner, event.lots))
+                found.append(Entry(EntryKind.SPEND, -points_of(event.lots), event.hold, event.partner, event.lots))
             case Repaid():
-                found.append(Entry(EntryKind.REPAY, -_total(event.lots), event.issue, event.partner, event.lots))
+                found.append(Entry(EntryKind.REPAY, -points_of(event.lots), event.issue, event.partner, event.lots))
             case Expired():
-                found.append(Entry(EntryKind.EXPIRE, -_total(event.lots), "", "", event.lots))
+                found.append(Entry(EntryKind.EXPIRE, -points_of(event.lots), "", "", event.lots))
             case Cancelled() if event.lots or event.owed:
-                found.append(Entry(EntryKind.CANCEL, -_total(event.lots), event.issue, event.partner, event.lots))
+                found.append(Entry(EntryKind.CANCEL, -points_of(event.lots), event.issue, event.partner, event.lots))
             case _:
                 pass
     return found
@@ -160,7 +161,3 @@ def records(seq: int, at: int, postings: Sequence[Posting]) -> list[Record]:
 
 def _transfer(source: Account, target: Account, points: int) -> tuple[tuple[Account, int], ...]:
     return ((source, -points), (target, points))
-
-
-def _total(lots: Iterable[Lot]) -> int:
-    return sum([lot.points for lot in lots])

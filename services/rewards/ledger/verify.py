@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from services.rewards.ledger import machine
 from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode
+from services.rewards.ledger.effects import apply, touched
 from services.rewards.ledger.log import Log
 from services.rewards.ledger.model import (
     NO_MEMBER,
@@ -164,11 +165,11 @@ class _Walk:
             place += size
 
     def _apply(self, seq: int, events: machine.Events) -> None:
-        machine.apply(self.books, events)
+        apply(self.books, events)
         for event in events:
             for account, points in legs(event):
                 self._ledger[account] += points
-            member, partners, transit = machine.touched(event)
+            member, partners, transit = touched(event)
             for name in (member, *partners, "transit" if transit else ""):
                 self.touched[name] = seq
             if isinstance(event, Sent):

@@ -1,0 +1,44 @@
+"""Arithmetic of lots. Tuples of lots are sorted: earliest expiry first, then issuer, then value."""
+
+from collections.abc import Iterable
+
+from services.rewards.ledger.model import Lot
+
+
+def points_of(lots: Iterable[Lot]) -> int:
+    """How many they are."""
+    return sum([lot.points for lot in lots])
+
+
+def value_of(lots: Iterable[Lot]) -> int:
+    """What they are worth, in micros."""
+    return sum([lot.points * lot.value for lot in lots])
+
+
+def merged(lots: tuple[Lot, ...], more: tuple[Lot, ...]) -> tuple[Lot, ...]:
+    """Lots of the same kind become one."""
+    points = {lot[:3]: lot.points for lot in lots}
+    for lot in more:
+        points[lot[:3]] = points.get(lot[:3], 0) + lot.points
+    return tuple([Lot(*kind, points[kind]) for kind in sorted(points)])
+
+
+def without(lots: tuple[Lot, ...], taken: tuple[Lot, ...]) -> tuple[Lot, ...]:
+    """What is left of lots after others, which are among them, have been taken."""
+    points = {lot[:3]: lot.points for lot in lots}
+    for lot in taken:
+        points[lot[:3]] -= lot.points
+    return tuple([Lot(*kind, left) for kind, left in points.items() if left])
+
+
+def take(lots: tuple[Lot, ...], points: int) -> tuple[tuple[Lot, ...], tuple[Lot, ...]]:
+    """Up to so many points, earliest expiry first, and what is left."""
+    taken: list[Lot] = []
+    for index, lot in enumerate(lots):
+        if points <= lot.points:
+            taken.append(lot._replace(points=points))
+            rest = (lot._replace(points=lot.points - points),) if points < lot.points else ()
+            return tuple(taken), rest + lots[index + 1 :]
+        taken.append(lot)
+        points -= lot.points
+    return tuple(taken), ()
