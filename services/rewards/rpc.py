@@ -1,7 +1,5 @@
 """The rewards service's methods: proto in, use case, proto out."""
 
-import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from alliance.rewards.v1 import rewards_pb2 as pb
@@ -16,14 +14,13 @@ from services.shared import checks
 from services.shared.idempotency import Idempotency
 from services.shared.identity import CallerKind, current_caller
 from services.shared.mongo import Transaction
-from services.shared.pages import PageQuery
+from services.shared.pages import PageQuery, page_of_each
 
 Context = Any
 
 _MOST_EVENTS = 500
 _MOST_MEMBERS = 200
 _MOST_SETTLEMENTS = 100
-_AT_ONCE = 10
 
 
 class RewardsRpc(RewardsServiceServicer):
@@ -179,7 +176,8 @@ class RewardsRpc(RewardsServiceServicer):
                 page_info=page.info(),
             )
 
-        return pb.BatchListRedemptionsResponse(members=await _each(one, request.member_ids))
+        found = await page_of_each(request.member_ids, one)
+        return pb.BatchListRedemptionsResponse(members=found.values())
 
     async def RunSettlement(self, request: pb.RunSettlementRequest, context: Context) -> pb.RunSettlementResponse:
         async def effect(tx: Transaction) -> pb.RunSettlementResponse:
@@ -212,7 +210,9 @@ class RewardsRpc(RewardsServiceServicer):
                 settlement_id=id, lines=map(self._to.line, page.rows), page_info=page.info()
             )
 
-        return pb.BatchListSettlementLinesResponse(settlements=await _each(one, request.settlement_ids))
+        return pb.BatchListSettlementLinesResponse(
+            settlements=(await page_of_each(request.settlement_ids, one)).values()
+        )
 
     async def BatchGetPartnerPoints(
         self, request: pb.BatchGetPartnerPointsRequest, context: Context
@@ -233,14 +233,3 @@ class RewardsRpc(RewardsServiceServicer):
         return pb.VerifyLedgerResponse(
             clean=report.clean, finding=report.finding, entries=report.commands, members=report.members
         )
-
-
-async def _each(one: Any, ids: Sequence[str]) -> list[Any]:
-    """For each id once, a few at a time, in order."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def gated(id: str) -> Any:
-        async with gate:
-            return await one(id)
-
-    return list(await asyncio.gather(*map(gated, dict.fromkeys(ids))))

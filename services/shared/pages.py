@@ -3,9 +3,10 @@
 One string, rather than several columns, keeps the query a plain range on one index.
 """
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEFAULT_SIZE = 20
 _LARGEST_SIZE = 100
 _LONGEST_CURSOR = 2_000
+_QUERIES_AT_ONCE = 16
 
 
 class PageTooLarge(InvalidArgument):
@@ -61,6 +63,20 @@ class Page(Generic[T]):
 def time_order(at: datetime, id: str) -> str:
     """An order string by time, to the millisecond, and then by id."""
     return f"{(at - _EPOCH) // timedelta(milliseconds=1):013d}:{id}"
+
+
+async def page_of_each(owners: Iterable[str], page: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    """What `page` finds for each of the owners, asked for once each and a few at a time: one query cannot give each of
+    many owners a limit.
+    """
+    turn = asyncio.Semaphore(_QUERIES_AT_ONCE)
+
+    async def one(owner: str) -> T:
+        async with turn:
+            return await page(owner)
+
+    wanted = list(dict.fromkeys(owners))
+    return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
 
 
 async def find_page(

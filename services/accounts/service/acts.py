@@ -1,6 +1,5 @@
 """What the accounts service does with acts."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from services.shared import checks
 from services.shared.clock import Clock
 from services.shared.ids import new_id
 from services.shared.mongo import Transaction
-from services.shared.pages import Page, PageQuery
+from services.shared.pages import Page, PageQuery, page_of_each
 
 T = TypeVar("T")
 Announce = Callable[[Transaction, Sequence[Claim]], Awaitable[None]]
@@ -37,7 +36,6 @@ Announce = Callable[[Transaction, Sequence[Claim]], Awaitable[None]]
 _LARGEST_REPORT = 100
 _LARGEST_EVENTS = 500
 _LARGEST_PAGES = 200
-_PAGES_AT_ONCE = 16
 _LARGEST_QUANTITY = 1_000_000
 _LONGEST_REFERENCE = 80
 _NAME = re.compile(r"[!-~]{1,128}")
@@ -202,17 +200,9 @@ class Acts:
 
 
 async def _pages(member_ids: Sequence[str], page: Callable[[str], Awaitable[Page[T]]]) -> dict[str, Page[T]]:
-    """A page for each member, a few queries at a time: one query cannot give each of many members a limit."""
     checks.batch(member_ids, _LARGEST_PAGES)
-    turn = asyncio.Semaphore(_PAGES_AT_ONCE)
-
-    async def one(member_id: str) -> Page[T]:
-        async with turn:
-            return await page(member_id)
-
     # Acts that name nobody have an empty member id; nobody may ask for them as a member's.
-    wanted = [member_id for member_id in dict.fromkeys(member_ids) if member_id]
-    return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
+    return await page_of_each(filter(None, member_ids), page)
 
 
 def _checked_report(report: ReportedAct, at: str) -> ReportedAct:

@@ -28,7 +28,7 @@ from services.shared.clock import Clock
 from services.shared.errors import Unauthenticated
 from services.shared.ids import is_id, new_id
 from services.shared.mongo import Database, Transaction
-from services.shared.pages import Page, PageQuery
+from services.shared.pages import Page, PageQuery, page_of_each
 
 SIGNED_PREFIX = b"alliance.logistics.v1.ItemBatch\n"
 _SIGNATURE_BYTES = 64
@@ -120,9 +120,7 @@ class Capture:
     async def pages(self, member_ids: Sequence[str], query: PageQuery) -> Mapping[str, Page[DropOff]]:
         """The same page for each of at most 200 members."""
         checks.batch(member_ids, _MOST_MEMBERS)
-        members = list(dict.fromkeys(member_ids))
-        pages = await asyncio.gather(*(self._store.page(member_id, query) for member_id in members))
-        return dict(zip(members, pages, strict=True))
+        return await page_of_each(member_ids, lambda member_id: self._store.page(member_id, query))
 
     async def summary(self) -> Summary:
         """What the machines sent, in numbers. Reads everything; not for every minute."""

@@ -1,6 +1,5 @@
 """What members and partners have, by the ledger."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,11 +12,10 @@ from services.rewards.ledger.postings import Entry, order
 from services.rewards.ledger.verify import Report
 from services.shared import checks
 from services.shared.clock import Clock
-from services.shared.pages import CursorMalformed, Page, PageQuery
+from services.shared.pages import CursorMalformed, Page, PageQuery, page_of_each
 
 # A cursor is the record's place in time and in the log, and the entry's in the record.
 _CURSOR = re.compile(r"([0-9]{27})([0-9]{3})")
-_AT_ONCE = 10
 
 
 class WalletEntry(NamedTuple):
@@ -46,14 +44,9 @@ class Wallets:
 
     async def entries(self, member_ids: Sequence[str], query: PageQuery) -> dict[str, Page[WalletEntry]]:
         """The same page of each member's entries, newest first."""
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(member_id: str) -> Page[WalletEntry]:
-            async with gate:
-                return await self._page(checks.id_of(member_id, "member_ids", "member"), query)
-
-        ids = list(dict.fromkeys(member_ids))
-        return dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
+        for id in member_ids:
+            checks.id_of(id, "member_ids", "member")
+        return await page_of_each(member_ids, lambda member_id: self._page(member_id, query))
 
     async def partner_totals(self, partner_ids: Sequence[str]) -> list[Totals]:
         """These partners', or all."""
