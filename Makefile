@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format protos schema ide lock secrets manifests scan sbom container-smoke clean
+.PHONY: help demo up test differential bench-gateway check format protos schema ide lock secrets manifests scan sbom container-smoke clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,6 +25,12 @@ up: .venv/installed  ## start the alliance and serve until Ctrl-C
 
 test: .venv/installed  ## run all default tests
 	@$(RUN)/python -m pytest $(ARGS)
+
+differential: .venv/installed  ## compare plans with graphql-core on 2,500 new documents (DIFFERENTIAL=n for n)
+	@DIFFERENTIAL=$${DIFFERENTIAL:-2500} $(RUN)/python -m pytest tests/gateway/test_differential.py $(ARGS)
+
+bench-gateway: .venv/installed  ## measure the gateway against the stock executor and a handwritten plan (ARGS=--quick)
+	@$(RUN)/python -m tests.bench.gateway $(ARGS)
 
 check: .venv/installed  ## format, lint and types
 	@$(RUN)/ruff format --check .
