@@ -19,6 +19,9 @@ from deploy.local.day.reckoning import reckon
 from deploy.local.day.stage import Show, Stage
 from deploy.local.terminal import Terminal
 
+# What happens when secrets that are shown once are in one folder, and the brands in another's database.
+_OF_ANOTHER_FOLDER = frozenset({"PARTNER_NAME_TAKEN", "REQUEST_ID_REUSED", "invalid_client"})
+
 
 class DayFailed(Exception):
     """The day could not be played to its end; the message says why."""
@@ -65,10 +68,10 @@ async def play_outcome(alliance: Alliance, size: Size, show: Show) -> Outcome:
 
 
 def _say(error: BaseException, data: Path) -> str:
-    if isinstance(error, Refused) and error.reason == "PARTNER_NAME_TAKEN":
+    if isinstance(error, Refused) and error.reason in _OF_ANOTHER_FOLDER:
         return (
-            f"The database holds the brands of a day that was played from another folder than {data}. "
-            "Use that folder, an empty database, or other databases with --database-prefix."
+            f"{error}\nThe database and {data} do not belong together: one of them has played a day without the other. "
+            "Use the two that do, or an empty folder (--data) with an empty database (--database-prefix)."
         )
     if isinstance(error, Passing):
         return f"Something was out of reach for two minutes: {error}. See {data / 'logs'}."
