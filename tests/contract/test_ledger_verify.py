@@ -1,0 +1,85 @@
+"""`python -m services.rewards.ledger verify` as an operator runs it: a process, a database, an exit status."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from random import Random
+from uuid import uuid4
+
+import pytest
+
+from services.rewards.ledger.ledger import INDEXES, Ledger
+from services.rewards.ledger.model import Allot, Command, Issue, Lot, Place
+from services.shared.mongo import Database
+
+FAR = 4_000_000_000_000
+
+
+@pytest.fixture
+async def stored(mongodb_uri: str) -> AsyncIterator[tuple[Database, str]]:
+    """A database with a small ledger in two partitions."""
+    name = f"test_{uuid4().hex[:12]}"
+    database = Database(mongodb_uri, name)
+    await database.create_indexes(INDEXES)
+    ledger = Ledger(database, 2, lambda: 1_750_000_000_000)
+    await ledger.open()
+    job = asyncio.create_task(ledger.run())
+    lots = (Lot(FAR, "partner_a", 10_000, 100),)
+    steps: list[list[Command]] = [
+        [Allot("block_1", "partner_a", 10_000)],
+        [Issue(f"claim_{number}", f"member_{number}", lots) for number in range(8)],
+        [Place(f"hold_{number}", f"member_{number}", 40, FAR) for number in range(8)],
+    ]
+    for commands in steps:
+        assert not any(outcome.refusal for outcome in await ledger.post(commands))
+    for number in range(8):
+        await ledger.entries(f"member_{number}", "", 1)
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    yield database, name
+    database.close()
+
+
+async def verify(mongodb_uri: str, name: str) -> tuple[int | None, list[str]]:
+    """The exit status, and the lines that were printed."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MONGODB_URI": mongodb_uri,
+        "ALLIANCE_MONGODB_DATABASE": name,
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.rewards.ledger", "verify"),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode().splitlines()
+
+
+async def test_r12_a_clean_ledger_is_said_to_be_so_and_read_only(mongodb_uri: str, stored: tuple[Database, str]):
+    database, name = stored
+    blocks = [row async for row in database["ledger_blocks"].find({})]
+    status, lines = await verify(mongodb_uri, name)
+    assert (status, lines[-1][:6]) == (0, "clean:"), lines
+    assert "8 members in 2 partitions" in lines[-1]
+    assert [row async for row in database["ledger_blocks"].find({})] == blocks
+
+
+async def test_r12_a_block_edited_by_one_byte_is_named(mongodb_uri: str, stored: tuple[Database, str]):
+    database, name = stored
+    row = Random(3).choice([row async for row in database["ledger_blocks"].find({})])
+    payload = bytearray(row["payload"])
+    payload[len(payload) // 2] ^= 1
+    await database["ledger_blocks"].replace_one({"_id": row["_id"]}, {**row, "payload": bytes(payload)})
+    status, lines = await verify(mongodb_uri, name)
+    assert status == 1
+    assert lines[-1].startswith(f"partition {row['_id']['p']}, block {row['_id']['seq']}, ")
+    assert "field " in lines[-1]
+
+
+async def test_a_database_that_cannot_be_reached_is_neither_clean_nor_wrong():
+    status, lines = await verify("mongodb://127.0.0.1:9/?directConnection=true&serverSelectionTimeoutMS=200", "none")
+    assert status == 2
+    assert lines[-1].startswith("cannot be told: ")
