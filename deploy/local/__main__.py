@@ -68,8 +68,9 @@ class Run:
                 self._advise()
                 await watch
         except CannotStart as error:
+            # Nothing runs that would have to be stopped.
             self._aside.print(f"[red]The alliance cannot start.[/red] {error}", soft_wrap=True)
-            status = 1
+            return 1
         except asyncio.CancelledError:
             task.uncancel()
         self._interrupted = True
