@@ -1,5 +1,6 @@
 """Reading a request's body, and no more of it than is allowed."""
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 
@@ -12,9 +13,15 @@ async def read_body(request: HttpRequest, most: int) -> bytes:
     announced = request.headers.get("content-length", "0")
     if not announced.isdigit() or int(announced) > most:
         raise BodyTooLarge
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    body = b""
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        # Most bodies come in one piece, which is not copied then.
+        part: bytes = message.get("body", b"")
+        body = body + part if body else part
         if len(body) > most:
             raise BodyTooLarge
-    return bytes(body)
+        if not message.get("more_body", False):
+            return body

@@ -42,18 +42,22 @@ class Request:
             return future
         return future.result() if future.done() else future
 
-    async def load_all(self, source: Source, keys: Iterable[Key], arguments: Arguments = ()) -> Outcomes:
-        """What becomes of keys, and of others that were loaded before; each a row or `Failed`."""
+    def load_all(
+        self, source: Source, keys: Iterable[Key], arguments: Arguments = ()
+    ) -> tuple[Outcomes, Future | None]:
+        """What has become of keys of a source before, each a row or `Failed`; and a future of what is missing in it.
+
+        Whoever awaits the future puts what it has into the first.
+        """
         loaded = self._outcomes.get((source, arguments))
         if loaded is None:
             loaded = self._outcomes[source, arguments] = {}
         wanted = [key for key in keys if key not in loaded]
-        if wanted:
-            caller = self.viewer if source.as_viewer else None
-            outcomes = await self._backends.batcher.load_all(source, wanted, arguments, caller)
-            for key in wanted:
-                loaded[key] = outcomes[key]
-        return loaded
+        if not wanted:
+            return loaded, None
+        return loaded, self._backends.batcher.load_all(
+            source, wanted, arguments, self.viewer if source.as_viewer else None
+        )
 
     def require(self, kinds: Set[CallerKind], what: str) -> None:
         """FieldError unless the viewer is of one of these kinds."""

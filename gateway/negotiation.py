@@ -1,11 +1,14 @@
 """Which media type an answer takes, by the request's Accept header (RFC 9110, section 12.5.1)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 HTML = "text/html"
 
+# Clients send few different headers.
+_REMEMBERED = 256
 # In the order in which they are preferred among equals.
 _OFFERED = (GRAPHQL, JSON)
 
@@ -16,6 +19,7 @@ class _Range:
     quality: float
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def media_type(accept: str) -> str | None:
     """The best of ours for an Accept header; None if it wants none of them.
 

@@ -89,9 +89,7 @@ class Batcher:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
 
-    async def _load_group(
-        self, source: Source, arguments: Arguments, caller: Caller | None, group: _Waiting
-    ) -> None:
+    async def _load_group(self, source: Source, arguments: Arguments, caller: Caller | None, group: _Waiting) -> None:
         if len(group.futures) <= source.most:
             outcomes = await self._load(source, arguments, caller, group.futures, group.links)
         else:

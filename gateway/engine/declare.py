@@ -45,6 +45,9 @@ class Rule(Protocol):
     def enter(self, request: Any) -> None:
         """Raises if a viewer of this kind may see no row at all; needs no row."""
 
+    def shows_all(self, request: Any) -> bool:
+        """Whether the viewer may see every row there is, so that none has to be looked at."""
+
     def check(self, request: Any, row: Any) -> Any:
         """None if the viewer may see the row, or an awaitable of that; raises if not."""
 

@@ -1,4 +1,4 @@
-"""From a document's text to its answer: limits, parsing, validation, a plan where there can be one, and the cache of all.
+"""From a document's text to its answer: limits, parsing, validation, a plan where there can be one, and one cache.
 
 An operation is answered by its plan; by the plan's walk over the same rows where an answer has errors; and by
 graphql-core where there is no plan. `Ways` counts the three.
@@ -81,7 +81,7 @@ class Operation:
 class Document:
     """A valid document, with what has been made of it."""
 
-    hash: bytes
+    key: bytes
     node: DocumentNode
     length: int
     # In characters of documents: its own, and again for each plan that it has.
@@ -118,8 +118,8 @@ class Documents:
     def prepare(self, text: str) -> Document:
         """The document, valid and within its limits; DocumentInvalid or TooExpensive if it is not."""
         encoded = text.encode(errors="surrogatepass")
-        hash = sha256(encoded).digest()
-        known = self.cache.get(hash)
+        key = sha256(encoded).digest()
+        known = self.cache.get(key)
         if known is not None:
             return known
         node = self._parse(text, len(encoded))
@@ -129,8 +129,8 @@ class Documents:
         )
         if errors:
             raise DocumentInvalid(*errors)
-        document = Document(hash, node, len(encoded), len(encoded), conditions_of(node))
-        self.cache.put(hash, document)
+        document = Document(key, node, len(encoded), len(encoded), conditions_of(node))
+        self.cache.put(key, document)
         return document
 
     def operation(self, document: Document, name: str | None) -> Operation:
@@ -152,9 +152,7 @@ class Documents:
         document.operations[name] = operation
         return operation
 
-    async def answer(
-        self, operation: Operation, given: Mapping[str, Any], request: object
-    ) -> bytes | ExecutionResult:
+    async def answer(self, operation: Operation, given: Mapping[str, Any], request: object) -> bytes | ExecutionResult:
         """The answer's data as JSON where it has no errors, else the answer; TooExpensive before anything is called."""
         self._check_cost(operation, given)
         try:
@@ -177,9 +175,7 @@ class Documents:
         self.ways.walked += 1
         return ExecutionResult(told, errors or None)
 
-    async def interpret(
-        self, operation: Operation, given: Mapping[str, Any], request: object
-    ) -> ExecutionResult:
+    async def interpret(self, operation: Operation, given: Mapping[str, Any], request: object) -> ExecutionResult:
         """The answer by graphql-core, whatever the operation is."""
         result = execute(
             self._schema,
@@ -206,10 +202,10 @@ class Documents:
             made = None
         plans[chosen] = made
         document = operation.document
-        self.cache.grow(document.hash, document, document.length)
+        self.cache.grow(document.key, document, document.length)
         if len(plans) > _MOST_PLANS:
             plans.popitem(last=False)
-            self.cache.grow(document.hash, document, -document.length)
+            self.cache.grow(document.key, document, -document.length)
         return made
 
     def _check_cost(self, operation: Operation, given: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.engine.admit import sound
-from gateway.engine.batch import Failed, Outcomes
+from gateway.engine.batch import Failed, Future, Outcomes
 from gateway.engine.declare import Rule
 from gateway.engine.plan import Load, Plan, Selection
 from gateway.engine.project import Projector, Unfit
@@ -65,8 +65,13 @@ class _Loading:
             wanted.sort(key=_guarded)
             calls = [call for load, rows in wanted if (call := await self._begin(load, rows)) is not None]
             level = []
-            for load, keys, answer in calls:
-                await self._end(load, keys, await answer, level)
+            for load, keys, loaded, coming in calls:
+                if coming is not None:
+                    outcomes = await coming
+                    for key in keys:
+                        if key not in loaded:
+                            loaded[key] = outcomes[key]
+                await self._end(load, keys, loaded, level)
 
     async def _gather(self, selection: Selection, rows: list[Any], wanted: list[tuple[Load, list[Any]]]) -> None:
         """The loads that these rows need, and those of all that is embedded in them."""
@@ -82,13 +87,12 @@ class _Loading:
             if inner:
                 await self._gather(part.below, inner, wanted)
 
-    async def _begin(
-        self, load: Load, rows: list[Any]
-    ) -> tuple[Load, list[Key], Awaitable[Outcomes]] | None:
+    async def _begin(self, load: Load, rows: list[Any]) -> tuple[Load, list[Key], Outcomes, Future | None] | None:
         """Sends for what the rows want; None if that is nothing, or nothing that the viewer may have."""
-        rows = await self._passing(load.field_rule, rows)
-        if not rows:
-            return None
+        if load.field_rule is not None:
+            rows = await self._passing(load.field_rule, rows)
+            if not rows:
+                return None
         request = self._request
         try:
             arguments_of = load.entry.arguments
@@ -107,7 +111,7 @@ class _Loading:
             if not keys:
                 return None
         self.behind[load.number] = bool(given.get("after"))
-        return load, keys, asyncio.ensure_future(request.load_all(load.source, keys, arguments))
+        return load, keys, *request.load_all(load.source, keys, arguments)
 
     def _keys(self, load: Load, rows: list[Any], given: Mapping[str, Any]) -> list[Key]:
         if load.door is not None:
@@ -119,10 +123,10 @@ class _Loading:
                     rule.enter(self._request)
             return []
         on, prefix = load.on, load.prefix
-        keys = dict.fromkeys(getattr(row, on) for row in rows)
+        keys = dict.fromkeys([getattr(row, on) for row in rows])
         if load.source.paged:
             return list(keys)
-        return [key for key in keys if key and key.startswith(prefix)]
+        return [key for key in keys if key and (not prefix or key.startswith(prefix))]
 
     async def _end(
         self, load: Load, keys: list[Key], outcomes: Outcomes, level: list[tuple[Selection, list[Any]]]
@@ -144,13 +148,14 @@ class _Loading:
             found = [row for part in rows.values() for row in part]
         else:
             found = [row for row in rows.values() if row is not None]
-        found = await self._passing(load.row_rule, found)
+        if load.row_rule is not None:
+            found = await self._passing(load.row_rule, found)
         if found:
             level.extend((below, found) for below in load.below if not below.idle)
 
     async def _passing(self, rule: Rule | None, rows: Iterable[Any]) -> list[Any]:
         """The rows that the viewer may see, or go on from."""
-        if rule is None:
+        if rule is None or rule.shows_all(self._request):
             return rows if isinstance(rows, list) else list(rows)
         passed = []
         pending: list[tuple[Any, Awaitable[None]]] = []

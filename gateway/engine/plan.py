@@ -105,20 +105,21 @@ class Entry:
 
     key: str
     name: str
-    field: GraphQLField | None
+    # A GraphQLField and its FieldDeclaration; None for __typename.
+    field: Any
     nodes: list[FieldNode]
-    declared: FieldDeclaration | None
+    declared: Any
     arguments: FieldArguments | None
-    # What is selected of the object or objects behind it.
-    below: "Selection | None" = None
+    # What is selected of the object or objects behind it, a Selection; None for a leaf.
+    below: Any = None
     # What has to be loaded for it.
     load: "Load | None" = None
-    embedded: "Embedded | None" = None
+    # An Embedded; None for what is loaded, and for leaves.
+    embedded: Any = None
 
     @property
     def python_name(self) -> str:
         """What resolvers call it."""
-        assert self.field is not None
         name: str = self.field.extensions[_DEFINITION].python_name
         return name
 
@@ -246,16 +247,13 @@ class _Compiler:
         self._entries = 0
 
     def plan(self) -> Plan:
-        root = self._schema.query_type
-        assert root is not None
+        root: Any = self._schema.query_type
         collected = collect_fields(self._schema, self._fragments, self._variables, root, self._operation)
         selection = self._selection(root, collected.grouped_field_set)
         return Plan(selection, self._loads, self._embedded, self._entries)
 
     def _below(self, type: GraphQLObjectType, details: list[FieldDetails]) -> Selection:
-        collected = collect_subfields(
-            self._schema, self._fragments, self._variables, self._operation, type, details
-        )
+        collected = collect_subfields(self._schema, self._fragments, self._variables, self._operation, type, details)
         return self._selection(type, collected.grouped_field_set)
 
     def _selection(self, type: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]) -> Selection:
@@ -295,9 +293,8 @@ class _Compiler:
             raise Uncovered(f"{entry.name}, which is silent and loads")
         match declared.read:
             case Value():
-                self._value(selection, entry, declared, field_rule)
+                self._value(selection, entry, declared, declared.read, field_rule)
             case Given(row):
-                assert entry.below is not None
                 self._embed(
                     selection,
                     entry,
@@ -318,16 +315,15 @@ class _Compiler:
                 raise Uncovered(entry.name)
 
     def _value(
-        self, selection: Selection, entry: Entry, declared: FieldDeclaration, field_rule: Rule | None
+        self, selection: Selection, entry: Entry, declared: FieldDeclaration, read: Value, field_rule: Rule | None
     ) -> None:
-        assert isinstance(declared.read, Value) and entry.field is not None
         if is_leaf_type(get_named_type(entry.field.type)):
             if field_rule is not None and not declared.silent:
                 selection.checks.append(field_rule)
             return
         if declared.silent:
             raise Uncovered(f"{entry.name}, which is silent and has fields")
-        name = declared.read.name or entry.python_name
+        name = read.name or entry.python_name
         many = is_list_type(get_nullable_type(entry.field.type))
         of_message = selection.declared is not None and selection.declared.message is not None
 
@@ -348,7 +344,6 @@ class _Compiler:
         field_rule: Rule | None,
         row_rule: Rule | None,
     ) -> None:
-        assert entry.below is not None and entry.declared is not None
         filtered = entry.declared.filtered
         made = Embedded(len(self._embedded), rows, field_rule, row_rule, filtered, entry.below)
         self._embedded.append(made)
@@ -383,7 +378,6 @@ class _Compiler:
 
     def _connection(self, entry: Entry, read: Connection, field_rule: Rule | None) -> Load:
         on = read.on
-        assert entry.below is not None
         below: list[Selection] = []
         row_rule: Rule | None = None
         for part in entry.below.entries:
@@ -391,7 +385,6 @@ class _Compiler:
                 row_rule = self._node_rule(part)
                 below += [part.below] if part.below is not None else []
             elif part.name == "edges":
-                assert part.below is not None
                 for inner in part.below.entries:
                     if inner.name == "node" and inner.below is not None:
                         row_rule = self._node_rule(inner)
@@ -418,7 +411,9 @@ class _Compiler:
             by_key = row_rule is not None and _by_key(row_rule, source)
             below = [entry.below] if entry.below is not None else []
             key_rule, after = (row_rule, None) if by_key else (None, row_rule)
-            return self._add(Load(0, entry, source, _no_arguments, "", "", read.key, field_rule, key_rule, after, below))
+            return self._add(
+                Load(0, entry, source, _no_arguments, "", "", read.key, field_rule, key_rule, after, below)
+            )
         then = self._join(entry, read.then, None, row_rule)
         # Nothing is shown of the row between; it stands for what it leads to.
         between = Selection(GraphQLObjectType("Between", {}), loads=[then])
@@ -428,14 +423,12 @@ class _Compiler:
 
     def _row_rule(self, entry: Entry, declared: FieldDeclaration) -> Rule | None:
         """As resolvers have it: the field's own word on its rows, or the type's rule."""
-        assert entry.field is not None
         if declared.entry is not None:
             return declared.entry
         behind = type_declaration(get_named_type(entry.field.type))
         return None if behind is None else _closed(behind.rule)
 
     def _node_rule(self, entry: Entry) -> Rule | None:
-        assert entry.declared is not None
         return self._row_rule(entry, entry.declared)
 
 
@@ -454,4 +447,3 @@ def _by_key(rule: Rule, source: Source) -> bool:
 def nullable(field: GraphQLField) -> bool:
     """Whether a field may be null."""
     return not isinstance(field.type, GraphQLNonNull)
-

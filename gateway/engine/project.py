@@ -9,6 +9,7 @@ A row that is loaded by key is projected once, however often it is shown.
 import keyword
 import math
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +28,7 @@ from graphql import (
 )
 
 from gateway.engine.admit import is_awaitable
-from gateway.engine.declare import Given, Rule, Value
+from gateway.engine.declare import Given, Rule
 from gateway.engine.plan import Entry, Load, Plan, Selection, Uncovered, nullable
 from gateway.errors import FieldError
 from gateway.scalars import whole_number, write_moment
@@ -35,9 +36,17 @@ from gateway.scalars import whole_number, write_moment
 # From the rows by load and key, the doors' keys, which pages were asked for behind a cursor, and the request.
 Projector = Callable[[list[dict[Any, Any]], list[Any], list[bool], Any], dict[str, Any]]
 
-_EPOCH_DAYS = 719_162
-_DAY = 86_400
-_LAST_SECOND = 253_402_300_799
+# What the JSON encoder writes as GraphQL does.
+_AS_IT_IS = {
+    (FieldDescriptor.TYPE_STRING, GraphQLString.name),
+    (FieldDescriptor.TYPE_STRING, GraphQLID.name),
+    (FieldDescriptor.TYPE_INT32, GraphQLInt.name),
+    (FieldDescriptor.TYPE_BOOL, GraphQLBoolean.name),
+}
+_EPOCH_MINUTES = 719_162 * 24 * 60
+_LAST_MINUTE = 253_402_300_800 // 60
+_EPOCH = datetime(1970, 1, 1)
+_SECONDS = tuple(f"{second:02}" for second in range(60))
 
 
 class Unfit(Exception):
@@ -51,15 +60,14 @@ def projector(plan: Plan) -> Projector:
 
 def moment(value: Any) -> str:
     """As Timestamp.ToJsonString, and several times as fast."""
-    seconds, nanos = value.seconds, value.nanos
-    days, second = divmod(seconds, _DAY)
-    if not (0 <= days + _EPOCH_DAYS and seconds <= _LAST_SECOND and 0 <= nanos < 1_000_000_000):
-        raise Unfit
-    minute, second = divmod(second, 60)
-    hour, minute = divmod(minute, 60)
-    text = f"{_date(days)}T{hour:02}:{minute:02}:{second:02}"
+    seconds: int = value.seconds
+    nanos: int = value.nanos
+    minute, second = divmod(seconds, 60)
+    text = _minute(minute) + _SECONDS[second]
     if not nanos:
         return text + "Z"
+    if not 0 < nanos < 1_000_000_000:
+        raise Unfit
     if not nanos % 1_000_000:
         return f"{text}.{nanos // 1_000_000:03}Z"
     if not nanos % 1_000:
@@ -67,11 +75,12 @@ def moment(value: Any) -> str:
     return f"{text}.{nanos:09}Z"
 
 
-@lru_cache(maxsize=4_096)
-def _date(days: int) -> str:
-    from datetime import date
-
-    return date.fromordinal(days + _EPOCH_DAYS + 1).isoformat()
+@lru_cache(maxsize=16_384)
+def _minute(minutes: int) -> str:
+    """A minute since 1970, as text up to its seconds."""
+    if not -_EPOCH_MINUTES <= minutes < _LAST_MINUTE:
+        raise Unfit
+    return (_EPOCH + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:").zfill(17)
 
 
 def finite(value: float) -> float:
@@ -128,7 +137,6 @@ class _Source:
     def _row(self, load: Load, row: str) -> str:
         if load.then is not None:
             return self._join(load.then, row)
-        assert load.entry.below is not None
         return self._object(load.entry.below, row)
 
     def _object(self, selection: Selection, row: str) -> str:
@@ -140,13 +148,11 @@ class _Source:
             return repr(selection.type.name)
         if entry.load is not None:
             return self._join(entry.load, row)
-        assert entry.declared is not None
         read = entry.declared.read
         if isinstance(read, Given):
             inner = self._new("r")
             given = f"{self._constant(read.row)}(request)"
-            return f"[{self._object(_below(entry), inner)} for {inner} in ({given},)][0]"
-        assert isinstance(read, Value)
+            return f"[{self._object(entry.below, inner)} for {inner} in ({given},)][0]"
         name = read.name or entry.python_name
         if is_leaf_type(get_named_type(entry.field.type)):
             shown = self._leaf(selection, entry, row, name)
@@ -164,7 +170,6 @@ class _Source:
         return f"{table}.get({found}, [])" if load.many else f"{table}.get({found})"
 
     def _embedded(self, selection: Selection, entry: Entry, row: str, name: str) -> str:
-        assert entry.field is not None and entry.embedded is not None
         value = _attribute(row, name)
         of_message = selection.declared is not None and selection.declared.message is not None
         if is_list_type(get_nullable_type(entry.field.type)):
@@ -173,19 +178,19 @@ class _Source:
             rule = entry.embedded.row_rule
             if entry.embedded.filtered and rule is not None:
                 keep = f" if {self._constant(rule)}.shows(request, {inner})"
-            return f"[{self._object(_below(entry), inner)} for {inner} in {value}{keep}]"
+            return f"[{self._object(entry.below, inner)} for {inner} in {value}{keep}]"
         if of_message and nullable(entry.field):
-            return f"({self._object(_below(entry), value)} if {row}.HasField({name!r}) else None)"
+            return f"({self._object(entry.below, value)} if {row}.HasField({name!r}) else None)"
         raise Uncovered(f"{entry.name}, an object that is not a message")
 
     def _page(self, load: Load, page: str) -> str:
         parts = []
-        for entry in _below(load.entry).entries:
+        for entry in load.entry.below.entries:
             if entry.field is None:
-                made = repr(_below(load.entry).type.name)
+                made = repr(load.entry.below.type.name)
             elif entry.name == "nodes":
                 inner = self._new("r")
-                made = f"[{self._object(_below(entry), inner)} for {inner} in {page}.rows]"
+                made = f"[{self._object(entry.below, inner)} for {inner} in {page}.rows]"
             elif entry.name == "edges":
                 made = self._edges(entry, page)
             elif entry.name == "pageInfo":
@@ -198,13 +203,13 @@ class _Source:
     def _edges(self, edges: Entry, page: str) -> str:
         cursor, inner = self._new("s"), self._new("r")
         parts = []
-        for entry in _below(edges).entries:
+        for entry in edges.below.entries:
             if entry.field is None:
-                made = repr(_below(edges).type.name)
+                made = repr(edges.below.type.name)
             elif entry.name == "cursor":
                 made = cursor
             elif entry.name == "node":
-                made = self._object(_below(entry), inner)
+                made = self._object(entry.below, inner)
             else:
                 raise Uncovered(entry.name)
             parts.append(f"{entry.key!r}: {made}")
@@ -219,15 +224,14 @@ class _Source:
             "endCursor": f"({page}.cursors[-1] if {page}.cursors else None)",
         }
         parts = []
-        for entry in _below(info).entries:
-            made = repr(_below(info).type.name) if entry.field is None else told.get(entry.name)
+        for entry in info.below.entries:
+            made = repr(info.below.type.name) if entry.field is None else told.get(entry.name)
             if made is None:
                 raise Uncovered(entry.name)
             parts.append(f"{entry.key!r}: {made}")
         return "{" + ", ".join(parts) + "}"
 
     def _leaf(self, selection: Selection, entry: Entry, row: str, name: str) -> str:
-        assert entry.field is not None
         value = _attribute(row, name)
         type: Any = get_named_type(entry.field.type)
         declared = selection.declared
@@ -254,26 +258,16 @@ class _Source:
         """A value that is not null, as its type writes it."""
         if isinstance(type, GraphQLEnumType):
             return f"{self._constant(_names(type, field, unset=False))}[{value}]"
-        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type == FieldDescriptor.TYPE_STRING:
-            if type in (GraphQLString, GraphQLID):
-                return value
-        elif field.cpp_type == FieldDescriptor.CPPTYPE_INT32 and type is GraphQLInt:
+        if (field.type, type.name) in _AS_IT_IS:
             return value
-        elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL and type is GraphQLBoolean:
-            return value
-        elif field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE and type is GraphQLFloat:
-            return f"finite({value})"
-        elif field.type == FieldDescriptor.TYPE_INT64 and type.coerce_output_value is whole_number:
+        if field.type == FieldDescriptor.TYPE_INT64 and type.coerce_output_value is whole_number:
             # Beyond 53 bits the JSON encoder refuses.
             return value
-        elif field.type == FieldDescriptor.TYPE_MESSAGE and type.coerce_output_value is write_moment:
+        if field.type == FieldDescriptor.TYPE_DOUBLE and type is GraphQLFloat:
+            return f"finite({value})"
+        if field.type == FieldDescriptor.TYPE_MESSAGE and type.coerce_output_value is write_moment:
             return f"moment({value})"
         return f"{self._constant(type.coerce_output_value)}({value})"
-
-
-def _below(entry: Entry) -> Selection:
-    assert entry.below is not None
-    return entry.below
 
 
 def _attribute(row: str, name: str) -> str:

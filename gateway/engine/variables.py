@@ -84,14 +84,11 @@ class Signature:
             elif plain is not None and plain(value):
                 coerced[name] = value
             else:
-                whole = self._whole(given)
-                return Variables(whole.coerced, lambda: whole)
+                return Variables(self._whole(given).coerced, lambda: self._whole(given))
         return Variables(coerced, lambda: self._whole(given))
 
     def _whole(self, given: Mapping[str, Any]) -> VariableValues:
-        values = get_variable_values(
-            self._schema, self._nodes, dict(given), _MOST_ERRORS, self._hide_suggestions
-        )
+        values = get_variable_values(self._schema, self._nodes, dict(given), _MOST_ERRORS, self._hide_suggestions)
         if isinstance(values, list):
             raise VariablesInvalid(values)
         return values

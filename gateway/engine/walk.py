@@ -54,13 +54,12 @@ class _Walker:
                 shown[entry.key] = selection.type.name
                 continue
             here = (*path, entry.key)
-            type = entry.field.type
-            shown[entry.key] = self._guarded(entry, type, here, lambda e=entry, h=here: self._field(e, selection, row, h))
+            shown[entry.key] = self._guarded(entry, entry.field.type, here, self._field, entry, selection, row, here)
         return shown
 
-    def _guarded(self, entry: Entry, type: Any, path: Path, made: Callable[[], Any]) -> Any:
+    def _guarded(self, entry: Entry, type: Any, path: Path, made: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return made()
+            return made(*arguments)
         except NotLoaded:
             raise
         except Exception as raw:
@@ -71,7 +70,6 @@ class _Walker:
             return None
 
     def _field(self, entry: Entry, selection: Selection, row: Any, path: Path) -> Any:
-        assert entry.field is not None and entry.field.resolve is not None
         arguments = entry.arguments.values(self._variables) if entry.arguments is not None else {}
         value = ready(entry.field.resolve(row, self._info, **arguments))
         return self._complete(entry, selection, entry.field.type, value, path)
@@ -90,20 +88,14 @@ class _Walker:
         if is_list_type(type):
             inner = type.of_type
             return [
-                self._guarded(
-                    entry,
-                    inner,
-                    (*path, index),
-                    lambda v=item, p=(*path, index): self._complete(entry, selection, inner, v, p),
-                )
-                for index, item in enumerate(value)
+                self._guarded(entry, inner, here, self._complete, entry, selection, inner, item, here)
+                for here, item in (((*path, index), item) for index, item in enumerate(value))
             ]
         if is_leaf_type(type):
             written = type.coerce_output_value(value)
             if written is None or written is Undefined:
                 raise TypeError(f"{type} writes {value!r} as null.")
             return written
-        assert entry.below is not None
         return self.object(entry.below, value, path)
 
 

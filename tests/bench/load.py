@@ -86,7 +86,9 @@ end
 """
 
 
-def _wrk(target: Target, query: str, first: int | None, connections: int, seconds: float) -> tuple[int, float, float, int]:
+def _wrk(
+    target: Target, query: str, first: int | None, connections: int, seconds: float
+) -> tuple[int, float, float, int]:
     before, after = _body(query, first)
     script = _SCRIPT % {
         "token": target.token,

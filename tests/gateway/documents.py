@@ -175,5 +175,3 @@ class _Variation:
         if known and self._chance(0.93):
             return self.random.choice(known)
         return self.random.choice(("", "nobody", 7, "x" * 201))
-
-

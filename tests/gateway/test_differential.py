@@ -35,7 +35,7 @@ from services.shared.ids import new_id
 from services.shared.telemetry import Telemetry
 from tests.gateway.conftest import World, make_world, settings_of
 from tests.gateway.documents import Asked, asked
-from tests.gateway.fakes import NOW, FakeAlliance
+from tests.gateway.fakes import FakeAlliance
 
 CORPUS = Path(__file__).with_name("differential.json")
 GIVEN = os.environ.get("DIFFERENTIAL")
