@@ -88,6 +88,8 @@ class Client(Generic[Stub]):
         self.stub: Stub = stub(self._channel)
         self._signer = signer
         self._timeout_seconds = timeout_seconds
+        self._token = ""
+        self._fixed = aio.Metadata()
 
     async def call(
         self,
@@ -104,13 +106,20 @@ class Client(Generic[Stub]):
         timeout = time_left(timeout_seconds or self._timeout_seconds)
         if timeout <= 0:
             raise DeadlineExceeded("No time was left for a further call.", reason="DEADLINE_EXCEEDED")
-        metadata = [("authorization", f"Bearer {self._signer.token()}")]
+        metadata = self._metadata()
         if caller is not None:
-            metadata.append(("alliance-caller", caller.to_header()))
+            metadata = aio.Metadata(*metadata, ("alliance-caller", caller.to_header()))
         try:
             return await method(request, timeout=timeout, metadata=metadata)
         except aio.AioRpcError as error:
             raise from_rpc(error) from error
+
+    def _metadata(self) -> aio.Metadata:
+        """What every call carries; made anew only when the token is."""
+        token = self._signer.token()
+        if token is not self._token:
+            self._token, self._fixed = token, aio.Metadata(("authorization", f"Bearer {token}"))
+        return self._fixed
 
     async def ready(self, timeout_seconds: float) -> bool:
         """Waits until the service's port accepts connections; False if it did not in time."""
