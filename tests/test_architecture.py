@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pool import Default
 from alliance.accounts.v1 import accounts_pb2  # noqa: F401  (makes its descriptors known, as the next ones do)
 from alliance.logistics.v1 import logistics_pb2  # noqa: F401
 from alliance.partners.v1 import partners_pb2  # noqa: F401
-from alliance.rewards.v1 import rewards_pb2  # noqa: F401
+from alliance.rewards.v1 import ledger_pb2, rewards_pb2  # noqa: F401
 from deploy import protos
 from services.shared.identity import CallerKind
 from services.shared.server import access_rule
@@ -84,8 +84,8 @@ def test_generated_code_is_fresh():
 
 
 def methods() -> Iterator[str]:
-    for service in SERVICES:
-        full_name = f"alliance.{service}.v1.{service.capitalize()}Service"
+    names = [f"alliance.{service}.v1.{service.capitalize()}Service" for service in SERVICES]
+    for full_name in [*names, "alliance.rewards.v1.LedgerService"]:
         for method in Default().FindServiceByName(full_name).methods:
             yield f"/{full_name}/{method.name}"
 

@@ -46,8 +46,11 @@ async def main() -> None:
 
     server = Server(
         settings,
-        accounts_pb2.DESCRIPTOR.services_by_name["AccountsService"],
-        lambda to: accounts_pb2_grpc.add_AccountsServiceServicer_to_server(rpc, to),
+        {
+            accounts_pb2.DESCRIPTOR.services_by_name["AccountsService"]: (
+                lambda to: accounts_pb2_grpc.add_AccountsServiceServicer_to_server(rpc, to)
+            )
+        },
         tracing,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])

@@ -54,8 +54,11 @@ async def main() -> None:
 
     server = Server(
         settings,
-        logistics_pb2.DESCRIPTOR.services_by_name["LogisticsService"],
-        lambda to: logistics_pb2_grpc.add_LogisticsServiceServicer_to_server(rpc, to),
+        {
+            logistics_pb2.DESCRIPTOR.services_by_name["LogisticsService"]: (
+                lambda to: logistics_pb2_grpc.add_LogisticsServiceServicer_to_server(rpc, to)
+            )
+        },
         tracing,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])

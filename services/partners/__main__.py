@@ -57,8 +57,11 @@ async def main() -> None:
 
     server = Server(
         settings,
-        partners_pb2.DESCRIPTOR.services_by_name["PartnersService"],
-        lambda to: partners_pb2_grpc.add_PartnersServiceServicer_to_server(rpc, to),
+        {
+            partners_pb2.DESCRIPTOR.services_by_name["PartnersService"]: (
+                lambda to: partners_pb2_grpc.add_PartnersServiceServicer_to_server(rpc, to)
+            )
+        },
         tracing,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])

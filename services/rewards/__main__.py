@@ -5,14 +5,16 @@ from datetime import timedelta
 import uvloop
 
 from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
-from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
+from alliance.rewards.v1 import ledger_pb2, ledger_pb2_grpc, rewards_pb2, rewards_pb2_grpc
 from services.rewards.config import Settings
 from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger
+from services.rewards.ledger_rpc import LedgerRpc
 from services.rewards.messages import Messages
 from services.rewards.partners import PartnersClient, deliveries
 from services.rewards.rpc import RewardsRpc
 from services.rewards.service.earnings import Earnings
+from services.rewards.service.inspection import Inspection
 from services.rewards.service.redemptions import Redemptions
 from services.rewards.service.settlements import Settlements
 from services.rewards.service.sweeper import Sweeper
@@ -56,9 +58,9 @@ async def main() -> None:
     redemptions = Redemptions(RedemptionStore(database), ledger, partners, idempotency, clock.now, ttl)
     sweeper = Sweeper(ledger, earnings, redemptions, clock.now, settings.sweep_period_seconds)
     settlements = Settlements(SettlementStore(database), ledger, sweeper.sweep, clock.now)
-    rpc = RewardsRpc(
-        earnings, redemptions, settlements, Wallets(ledger, clock.now), idempotency, Messages(settings.currency)
-    )
+    wallets = Wallets(ledger, clock.now)
+    rpc = RewardsRpc(earnings, redemptions, settlements, wallets, idempotency, Messages(settings.currency))
+    ledger_rpc = LedgerRpc(ledger, wallets, Inspection(ledger, wallets, clock.now), settings.currency)
 
     async def prepare() -> None:
         await database.create_indexes({**INDEXES, **outbox.INDEXES})
@@ -66,8 +68,14 @@ async def main() -> None:
 
     server = Server(
         settings,
-        rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
-        lambda to: rewards_pb2_grpc.add_RewardsServiceServicer_to_server(rpc, to),
+        {
+            rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"]: (
+                lambda to: rewards_pb2_grpc.add_RewardsServiceServicer_to_server(rpc, to)
+            ),
+            ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"]: (
+                lambda to: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger_rpc, to)
+            ),
+        },
         tracing,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[ledger.run, relay.run, sweeper.run])

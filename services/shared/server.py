@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -55,10 +55,14 @@ class Server:
     """One service's server. `run` returns after SIGTERM or SIGINT, when everything has been stopped in order."""
 
     def __init__(
-        self, settings: ServiceSettings, descriptor: ServiceDescriptor, add: Add, telemetry: Telemetry
+        self,
+        settings: ServiceSettings,
+        services: Mapping[ServiceDescriptor, Add],
+        telemetry: Telemetry,
     ) -> None:
+        """`services` are those that this process answers for, each with what adds it; they become ready together."""
         self._settings = settings
-        self._name = descriptor.full_name
+        self._names = [descriptor.full_name for descriptor in services]
         self._telemetry = telemetry
         self._closed: _Closed | None = _Closed("NOT_READY", "The service is starting; call again in a moment.")
         self._health = health.aio.HealthServicer()
@@ -76,9 +80,10 @@ class Server:
             ),
             maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         )
-        add(self._server)
+        for add in services.values():
+            add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((self._name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        reflection.enable_server_reflection((*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     async def run(self, *, prepare: Job, ping: Job, jobs: Sequence[Job] = ()) -> None:
         """Listens at once; serves when `prepare` (indexes, migrations) has succeeded, and as long as `ping` does.
@@ -99,7 +104,7 @@ class Server:
                 "Stop it, or set ALLIANCE_LISTEN to a free one."
             ) from error
         await self._server.start()
-        log.info("listening", address=self._settings.listen, rpc_service=self._name)
+        log.info("listening", address=self._settings.listen, rpc_services=self._names)
         tasks = [asyncio.create_task(self._live(prepare, ping, jobs))]
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -134,8 +139,8 @@ class Server:
 
     async def _set_health(self, *, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set("", status)
-        await self._health.set(self._name, status)
+        for name in ("", *self._names):
+            await self._health.set(name, status)
 
     async def _stop(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         log.info("stopping")

@@ -10,13 +10,15 @@ from google.protobuf.descriptor_pool import Default
 from alliance.accounts.v1 import accounts_pb2  # noqa: F401  (makes its descriptors known, as the next ones do)
 from alliance.logistics.v1 import logistics_pb2  # noqa: F401
 from alliance.partners.v1 import partners_pb2  # noqa: F401
-from alliance.rewards.v1 import rewards_pb2  # noqa: F401
+from alliance.rewards.v1 import ledger_pb2, rewards_pb2  # noqa: F401
 from deploy.checks.references.settings import values_of
 from deploy.checks.resources import NAME, Labels, Overlay, Resource, Workload, matches
 from deploy.credentials import SERVICES
 from services.shared.identity import GATEWAY, CallerKind
 from services.shared.server import access_rule
 
+# What a process answers for besides the service that has its name.
+_MORE_SERVICES = {"rewards": ("Ledger",)}
 # Places outside of the alliance's namespace, by the label that Kubernetes gives every namespace.
 _NAMESPACE = "kubernetes.io/metadata.name"
 DNS, TELEMETRY, INGRESS = "kube-system", "observability", "ingress"
@@ -60,10 +62,11 @@ def public_methods() -> frozenset[str]:
 
 
 def _methods(service: str) -> Iterator[tuple[str, frozenset[CallerKind], frozenset[str]]]:
-    full_name = f"alliance.{service}.v1.{service.capitalize()}Service"
-    for method in Default().FindServiceByName(full_name).methods:
-        name = f"/{full_name}/{method.name}"
-        yield name, *access_rule(name)
+    for title in (service.capitalize(), *_MORE_SERVICES.get(service, ())):
+        full_name = f"alliance.{service}.v1.{title}Service"
+        for method in Default().FindServiceByName(full_name).methods:
+            name = f"/{full_name}/{method.name}"
+            yield name, *access_rule(name)
 
 
 def errors(overlay: Overlay) -> Iterator[str]:
