@@ -69,12 +69,15 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         await backends.close()
         telemetry.stop()
 
-    return Starlette(
+    app = Starlette(
         routes=routes,
         lifespan=lifespan,
         middleware=[*_tracing(telemetry), Middleware(Envelope), Middleware(Direct, graphql=graphql)],
         exception_handlers={HTTPException: _http_error},
     )
+    # For telemetry: how many operations plans answered, and how many they did not.
+    app.state.ways = graphql.documents.ways
+    return app
 
 
 def _documents(settings: Settings) -> Documents:
