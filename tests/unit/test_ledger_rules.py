@@ -183,6 +183,13 @@ def test_r8_a_shortfall_is_recorded_and_repaid_first(ledger: Ledger):
     assert ledger.books.partners[A].accepted == 70, "whose points had been spent is given the new ones"
 
 
+def test_a_cancel_of_lots_of_one_kind_takes_no_point_twice(ledger: Ledger):
+    purchase = ledger.issue(A, (60, 500), (40, 500))  # a rule's and a campaign's
+    ledger.capture(ledger.hold(30), 30)
+    ledger.post(Cancel(ledger.id(), MEMBER, purchase.id, purchase.lots))
+    assert (ledger.member.balance, ledger.member.shortfall) == (0, 30)
+
+
 def test_a_cancel_leaves_what_is_held(ledger: Ledger):
     purchase = ledger.issue(A, (100, 500))
     hold = ledger.hold(60)

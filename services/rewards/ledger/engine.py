@@ -26,7 +26,7 @@ from services.shared.telemetry import log
 _LARGEST_QUEUE = 20_000  # commands that may wait for a block
 _LARGEST_LAG = 20_000  # commands that may wait for the read models
 _LOOK_SECONDS = 1.0  # how often an idle engine looks for blocks of other replicas
-_REMEMBERED = 20_000  # outcomes kept at hand beyond those that are not in the read models yet
+_REMEMBERED = 5_000  # outcomes kept at hand beyond those that are not in the read models yet
 
 
 class LedgerBusy(ResourceExhausted):

@@ -97,6 +97,8 @@ class Ledger:
         A command has one outcome for ever: posting it again gives the same one. RequestIdReused if its id stands for
         another command.
         """
+        if len(commands) == 1:
+            return await self._post(self._partition_of(commands[0]), commands)
         by_partition: defaultdict[int, list[int]] = defaultdict(list)
         for place, command in enumerate(commands):
             by_partition[self._partition_of(command)].append(place)
@@ -224,6 +226,8 @@ class Ledger:
         """Refused for want of allotment is final only if there is none to be had from elsewhere."""
         target = self.engines[partition]
         outcomes = await target.post(commands, final=False)
+        if all(outcome.seq for outcome in outcomes):
+            return outcomes
         for attempt in range(1, _ATTEMPTS + 1):
             short = [place for place, outcome in enumerate(outcomes) if outcome.seq == 0]
             if not short:

@@ -17,6 +17,8 @@ def value_of(lots: Iterable[Lot]) -> int:
 
 def merged(lots: tuple[Lot, ...], more: tuple[Lot, ...]) -> tuple[Lot, ...]:
     """Lots of the same kind become one."""
+    if not lots and len(more) == 1:
+        return more
     points = {lot[:3]: lot.points for lot in lots}
     for lot in more:
         points[lot[:3]] = points.get(lot[:3], 0) + lot.points

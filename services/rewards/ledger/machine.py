@@ -152,8 +152,8 @@ def _issue(books: Books, command: Issue, at: int) -> Decision:
     account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
     if account.balance + points > LARGEST:
         return Refusal(BALANCE_LIMIT_REACHED)
-    events = (*events, Issued(command.member, command.id, merged((), lots)))
     rest = merged((), lots)
+    events = (*events, Issued(command.member, command.id, rest))
     for debt in account.debts:
         if not rest:
             break
@@ -198,7 +198,7 @@ def _cancel(books: Books, command: Cancel, at: int) -> Decision:
     here = {lot[:3]: lot.points for lot in account.lots}
     free = account.balance - account.held
     taken, owed = [], 0
-    for lot in sorted(command.lots):
+    for lot in merged((), command.lots):
         if lot.expires <= at:
             continue
         points = min(lot.points, here.get(lot[:3], 0), free)

@@ -120,7 +120,8 @@ class Earning(_message.Message):
     """Points issued, over all lots."""
     reason: _builtins.str
     """For REFUSED: PARTNER_SUSPENDED, PARTNER_CLOSED, PARTNER_NOT_FOUND, NO_EARN_RULE, NO_AGREEMENT_IN_FORCE,
-    RULE_GIVES_ZERO, PREPAID_BLOCK_EXHAUSTED.
+    RULE_GIVES_ZERO, PREPAID_BLOCK_EXHAUSTED; and, beyond 2^53 - 1 points of a member or micros that one partner's
+    points are worth, BALANCE_LIMIT_REACHED and LIABILITY_LIMIT_REACHED.
     """
     kind: _accounts_pb2.ActKind.ValueType
     @_builtins.property

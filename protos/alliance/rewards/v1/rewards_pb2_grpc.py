@@ -31,7 +31,9 @@ class RewardsServiceStub:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT / FIELD_INVALID, too
+    many ids or events INVALID_ARGUMENT / BATCH_TOO_LARGE. RESOURCE_EXHAUSTED / LEDGER_BUSY when more is asked of the
+    ledger than it can do soon: send it again in a moment.
     """
 
     def __init__(self, channel):
@@ -153,7 +155,9 @@ class RewardsServiceServicer:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT / FIELD_INVALID, too
+    many ids or events INVALID_ARGUMENT / BATCH_TOO_LARGE. RESOURCE_EXHAUSTED / LEDGER_BUSY when more is asked of the
+    ledger than it can do soon: send it again in a moment.
     """
 
     def RecordClaims(self, request, context):
@@ -166,7 +170,9 @@ class RewardsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AllotPrepaidBlocks(self, request, context):
-        """Puts paid blocks at the disposal of their partners. Idempotent by block id. At most 500 events.
+        """Puts paid blocks at the disposal of their partners. Idempotent by block id; the same id with other points is
+        ALREADY_EXISTS / REQUEST_ID_REUSED. At most 500 events. FAILED_PRECONDITION / ALLOTMENT_LIMIT_REACHED beyond
+        2^53 - 1 points of one partner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -440,7 +446,9 @@ class RewardsService:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT / FIELD_INVALID, too
+    many ids or events INVALID_ARGUMENT / BATCH_TOO_LARGE. RESOURCE_EXHAUSTED / LEDGER_BUSY when more is asked of the
+    ledger than it can do soon: send it again in a moment.
     """
 
     @staticmethod

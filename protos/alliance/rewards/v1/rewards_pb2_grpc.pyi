@@ -32,7 +32,9 @@ class RewardsServiceStub:
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT / FIELD_INVALID, too
+    many ids or events INVALID_ARGUMENT / BATCH_TOO_LARGE. RESOURCE_EXHAUSTED / LEDGER_BUSY when more is asked of the
+    ledger than it can do soon: send it again in a moment.
     """
 
     @_typing.overload
@@ -45,7 +47,10 @@ class RewardsServiceStub:
     UNAVAILABLE while the partners service cannot be asked: nothing is decided, deliver again.
     """
     AllotPrepaidBlocks: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.AllotPrepaidBlocksRequest, _rewards_pb2.AllotPrepaidBlocksResponse]
-    """Puts paid blocks at the disposal of their partners. Idempotent by block id. At most 500 events."""
+    """Puts paid blocks at the disposal of their partners. Idempotent by block id; the same id with other points is
+    ALREADY_EXISTS / REQUEST_ID_REUSED. At most 500 events. FAILED_PRECONDITION / ALLOTMENT_LIMIT_REACHED beyond
+    2^53 - 1 points of one partner.
+    """
     CancelEarning: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.CancelEarningRequest, _rewards_pb2.CancelEarningResponse]
     """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
     the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8).
@@ -114,7 +119,9 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT / FIELD_INVALID, too
+    many ids or events INVALID_ARGUMENT / BATCH_TOO_LARGE. RESOURCE_EXHAUSTED / LEDGER_BUSY when more is asked of the
+    ledger than it can do soon: send it again in a moment.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -124,7 +131,10 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     UNAVAILABLE while the partners service cannot be asked: nothing is decided, deliver again.
     """
     AllotPrepaidBlocks: _aio.UnaryUnaryMultiCallable[_rewards_pb2.AllotPrepaidBlocksRequest, _rewards_pb2.AllotPrepaidBlocksResponse]  # type: ignore[assignment]
-    """Puts paid blocks at the disposal of their partners. Idempotent by block id. At most 500 events."""
+    """Puts paid blocks at the disposal of their partners. Idempotent by block id; the same id with other points is
+    ALREADY_EXISTS / REQUEST_ID_REUSED. At most 500 events. FAILED_PRECONDITION / ALLOTMENT_LIMIT_REACHED beyond
+    2^53 - 1 points of one partner.
+    """
     CancelEarning: _aio.UnaryUnaryMultiCallable[_rewards_pb2.CancelEarningRequest, _rewards_pb2.CancelEarningResponse]  # type: ignore[assignment]
     """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
     the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8).
@@ -192,7 +202,9 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every mutation is idempotent by `request_id` within its caller: the same id with the same input returns the
     stored answer, with another input ALREADY_EXISTS / REQUEST_ID_REUSED. Every error carries one
-    google.rpc.ErrorInfo whose reason is named below.
+    google.rpc.ErrorInfo whose reason is named below. What is wrong with a field is INVALID_ARGUMENT / FIELD_INVALID, too
+    many ids or events INVALID_ARGUMENT / BATCH_TOO_LARGE. RESOURCE_EXHAUSTED / LEDGER_BUSY when more is asked of the
+    ledger than it can do soon: send it again in a moment.
     """
 
     @_abc_1.abstractmethod
@@ -212,7 +224,10 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rewards_pb2.AllotPrepaidBlocksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rewards_pb2.AllotPrepaidBlocksResponse, _abc.Awaitable[_rewards_pb2.AllotPrepaidBlocksResponse]]:
-        """Puts paid blocks at the disposal of their partners. Idempotent by block id. At most 500 events."""
+        """Puts paid blocks at the disposal of their partners. Idempotent by block id; the same id with other points is
+        ALREADY_EXISTS / REQUEST_ID_REUSED. At most 500 events. FAILED_PRECONDITION / ALLOTMENT_LIMIT_REACHED beyond
+        2^53 - 1 points of one partner.
+        """
 
     @_abc_1.abstractmethod
     def CancelEarning(
