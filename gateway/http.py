@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from graphql import GraphQLError, OperationType
 from starlette.requests import Request as HttpRequest
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.backends import Backends
 from gateway.bodies import BodyTooLarge, read_body
@@ -34,6 +35,13 @@ from services.shared.telemetry import log, trace_id
 
 _ANYONE = Caller(CallerKind.ANYONE)
 _NO_STORE = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
+_HEADERS = {
+    type: tuple(
+        (name.lower().encode(), value.encode())
+        for name, value in {"Content-Type": f"{type}; charset=utf-8", **_NO_STORE}.items()
+    )
+    for type in (GRAPHQL, JSON)
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class GraphQLEndpoint:
     # A request without a token asks as anyone.
     anyone: Caller = field(default=_ANYONE)
 
-    async def answer(self, http: HttpRequest) -> Response:
+    async def answer(self, http: HttpRequest) -> ASGIApp:
         """GET and POST of /graphql."""
         request_id: str = http.scope["request_id"]
         accept = ",".join(http.headers.getlist("accept"))
@@ -93,7 +101,7 @@ class GraphQLEndpoint:
             error = FieldError(SERVICE_UNAVAILABLE, "The answer took too long; ask for less.", reason="REQUEST_TIMEOUT")
             return _response({"errors": [_located(error, request_id)]}, 504, type or JSON)
 
-    async def _execute(self, asked: Asked, request: Request, type: str, *, get: bool) -> Response:
+    async def _execute(self, asked: Asked, request: Request, type: str, *, get: bool) -> ASGIApp:
         # Of a request that is well-formed as such, application/json says by its errors alone what is wrong with it.
         wrong = 400 if type == GRAPHQL else 200
         try:
@@ -115,7 +123,7 @@ class GraphQLEndpoint:
             refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
             return _response({"errors": [_located(refused, request.id)]}, wrong, type)
         if isinstance(result, bytes):
-            return _json(b'{"data":' + result + b"}", 200, type)
+            return Answer(b'{"data":' + result + b"}", 200, type)
         if not result.errors:
             return _response({"data": result.data}, 200, type)
         errors = [formatted(error, BAD_USER_INPUT, request.id) for error in result.errors]
@@ -217,13 +225,22 @@ def _located(error: FieldError, request_id: str) -> dict[str, Any]:
     return {"message": error.message, "extensions": {**error.extensions, "traceId": trace_id() or request_id}}
 
 
-def _response(content: Mapping[str, Any], status: int, type: str, headers: Mapping[str, str] | None = None) -> Response:
-    return _json(orjson.dumps(content), status, type, headers)
+def _response(content: Mapping[str, Any], status: int, type: str, headers: Mapping[str, str] | None = None) -> "Answer":
+    return Answer(orjson.dumps(content), status, type, headers)
 
 
-def _json(body: bytes, status: int, type: str, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(
-        body,
-        status,
-        headers={"Content-Type": f"{type}; charset=utf-8", **_NO_STORE, **(headers or {})},
-    )
+class Answer:
+    """A response of JSON, as an ASGI application; says the same as Starlette's in a fraction of the time."""
+
+    def __init__(self, body: bytes, status: int, type: str, headers: Mapping[str, str] | None = None) -> None:
+        self._body = body
+        self._status = status
+        self._headers = [
+            *_HEADERS[type],
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.engine.admit import sound
-from gateway.engine.batch import Failed, Future, Outcomes
+from gateway.engine.batch import Failed, Outcomes
 from gateway.engine.declare import Rule
 from gateway.engine.plan import Load, Plan, Selection
 from gateway.engine.project import Projector, Unfit
@@ -60,10 +60,24 @@ class _Loading:
         while level:
             wanted: list[tuple[Load, list[Any]]] = []
             for selection, rows in level:
-                await self._gather(selection, rows, wanted)
-            # What nobody has to be asked about goes out first.
-            wanted.sort(key=_guarded)
-            calls = [call for load, rows in wanted if (call := await self._begin(load, rows)) is not None]
+                if selection.checks or selection.embedded:
+                    await self._gather(selection, rows, wanted)
+                else:
+                    wanted.extend([(load, rows) for load in selection.loads])
+            if len(wanted) > 1:
+                # What nobody has to be asked about goes out first.
+                wanted.sort(key=self._guarded)
+            calls = []
+            for load, rows in wanted:
+                allowed = rows if self._open(load.field_rule) else await self._passing(load.field_rule, rows)
+                asked = self._asked(load, allowed) if allowed else None
+                if asked is None:
+                    continue
+                keys, arguments = asked
+                if not self._open(load.key_rule):
+                    keys = await self._passing_keys(load, load.key_rule, keys)
+                if keys:
+                    calls.append((load, keys, *self._request.load_all(load.source, keys, arguments)))
             level = []
             for load, keys, loaded, coming in calls:
                 if coming is not None:
@@ -71,7 +85,14 @@ class _Loading:
                     for key in keys:
                         if key not in loaded:
                             loaded[key] = outcomes[key]
-                await self._end(load, keys, loaded, level)
+                self._take(load, keys, loaded)
+                if load.row_rule is None and load.shallow:
+                    continue
+                found = self._found(load)
+                if not self._open(load.row_rule):
+                    found = await self._passing(load.row_rule, found)
+                if found:
+                    level.extend([(below, found) for below in load.below if not below.idle])
 
     async def _gather(self, selection: Selection, rows: list[Any], wanted: list[tuple[Load, list[Any]]]) -> None:
         """The loads that these rows need, and those of all that is embedded in them."""
@@ -87,12 +108,8 @@ class _Loading:
             if inner:
                 await self._gather(part.below, inner, wanted)
 
-    async def _begin(self, load: Load, rows: list[Any]) -> tuple[Load, list[Key], Outcomes, Future | None] | None:
-        """Sends for what the rows want; None if that is nothing, or nothing that the viewer may have."""
-        if load.field_rule is not None:
-            rows = await self._passing(load.field_rule, rows)
-            if not rows:
-                return None
+    def _asked(self, load: Load, rows: list[Any]) -> tuple[list[Key], Arguments] | None:
+        """What to ask for; None if that is nothing, or nothing that a viewer of this kind may have."""
         request = self._request
         try:
             arguments_of = load.entry.arguments
@@ -106,12 +123,8 @@ class _Loading:
         except Exception:
             self.trouble = True
             return None
-        if load.key_rule is not None:
-            keys = await self._passing_keys(load, load.key_rule, keys)
-            if not keys:
-                return None
         self.behind[load.number] = bool(given.get("after"))
-        return load, keys, *request.load_all(load.source, keys, arguments)
+        return keys, arguments
 
     def _keys(self, load: Load, rows: list[Any], given: Mapping[str, Any]) -> list[Key]:
         if load.door is not None:
@@ -128,10 +141,8 @@ class _Loading:
             return list(keys)
         return [key for key in keys if key and (not prefix or key.startswith(prefix))]
 
-    async def _end(
-        self, load: Load, keys: list[Key], outcomes: Outcomes, level: list[tuple[Selection, list[Any]]]
-    ) -> None:
-        """Takes what has come, and what is selected of it to the next level."""
+    def _take(self, load: Load, keys: list[Key], outcomes: Outcomes) -> None:
+        """Keeps the rows that have come."""
         rows = self.rows[load.number]
         for key in keys:
             outcome = outcomes[key]
@@ -139,19 +150,23 @@ class _Loading:
                 self.trouble = True
             else:
                 rows[key] = outcome
-        if load.row_rule is None and all(below.idle for below in load.below):
-            return
-        found: list[Any]
+
+    def _found(self, load: Load) -> list[Any]:
+        """All rows that a load has brought."""
+        rows = self.rows[load.number]
         if load.source.paged:
-            found = [row for page in rows.values() for row in page.rows]
-        elif load.many:
-            found = [row for part in rows.values() for row in part]
-        else:
-            found = [row for row in rows.values() if row is not None]
-        if load.row_rule is not None:
-            found = await self._passing(load.row_rule, found)
-        if found:
-            level.extend((below, found) for below in load.below if not below.idle)
+            return [row for page in rows.values() for row in page.rows]
+        if load.many:
+            return [row for part in rows.values() for row in part]
+        return [row for row in rows.values() if row is not None]
+
+    def _open(self, rule: Rule | None) -> bool:
+        """Whether the viewer sees all that the rule is for."""
+        return rule is None or rule.shows_all(self._request)
+
+    def _guarded(self, wanted: tuple[Load, list[Any]]) -> bool:
+        load, _ = wanted
+        return not (self._open(load.field_rule) and self._open(load.key_rule))
 
     async def _passing(self, rule: Rule | None, rows: Iterable[Any]) -> list[Any]:
         """The rows that the viewer may see, or go on from."""
@@ -180,12 +195,7 @@ class _Loading:
                 refused.add(id(row))
         return [row for row in passed if id(row) not in refused]
 
-    async def _passing_keys(self, load: Load, rule: Rule, keys: list[Key]) -> list[Key]:
+    async def _passing_keys(self, load: Load, rule: Rule | None, keys: list[Key]) -> list[Key]:
         rows = [load.stand_in(key) for key in keys]
         part = load.source.by[0]
         return [getattr(row, part) for row in await self._passing(rule, rows)]
-
-
-def _guarded(wanted: tuple[Load, list[Any]]) -> bool:
-    load, _ = wanted
-    return load.field_rule is not None or load.key_rule is not None

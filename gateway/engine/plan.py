@@ -8,6 +8,7 @@ federation's `_service` and `_entities`, and directives on an operation.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -135,9 +136,9 @@ class Selection:
     embedded: list["Embedded"] = field(default_factory=list)
     loads: list["Load"] = field(default_factory=list)
 
-    @property
+    @cached_property
     def idle(self) -> bool:
-        """Whether nothing has to be checked or loaded for it."""
+        """Whether nothing has to be checked or loaded for it; to be asked once it is complete."""
         return not (self.checks or self.embedded or self.loads)
 
     @property
@@ -180,7 +181,12 @@ class Load:
     # The join that a door goes on with.
     then: "Load | None" = None
 
-    @property
+    @cached_property
+    def shallow(self) -> bool:
+        """Whether nothing has to be checked or loaded for the rows that come."""
+        return all(below.idle for below in self.below)
+
+    @cached_property
     def many(self) -> bool:
         """Whether a key has a list of rows."""
         return bool(self.source.nodes) and not self.source.paged

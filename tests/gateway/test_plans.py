@@ -136,5 +136,5 @@ def test_moments_are_written_as_protobuf_writes_them(value: Timestamp):
 def test_what_is_no_moment_is_not_written(seconds: int, nanos: int):
     with pytest.raises(Unfit):
         moment(Timestamp(seconds=seconds, nanos=nanos))
-    with pytest.raises(ValueError, match="imestamp|anos"):
+    with pytest.raises(ValueError, match=r"imestamp|anos"):
         Timestamp(seconds=seconds, nanos=nanos).ToJsonString()
