@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway check format protos schema ide lock secrets manifests scan sbom container-smoke clean
+.PHONY: help demo up test differential bench-gateway bench-ledger check format protos schema ide lock secrets manifests scan sbom container-smoke clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ differential: .venv/installed  ## compare plans with graphql-core on 2,500 new d
 
 bench-gateway: .venv/installed  ## measure the gateway against the stock executor and a handwritten plan (ARGS=--quick)
 	@$(RUN)/python -m tests.bench.gateway $(ARGS)
+
+bench-ledger: .venv/installed  ## measure the ledger against the bare store (ARGS=--quick, without the million members)
+	@$(RUN)/python -m tests.bench.ledger $(ARGS)
 
 check: .venv/installed  ## format, lint and types
 	@$(RUN)/ruff format --check .

@@ -93,6 +93,11 @@ class ServiceProcess:
         assert self._process is not None
         return self._process.wait(20)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """Ends it at once, if it runs."""
         if self._process is not None:
