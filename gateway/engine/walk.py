@@ -27,7 +27,7 @@ def walk(plan: Plan, request: Any, variables: Variables) -> tuple[dict[str, Any]
     try:
         data = walker.object(plan.root, None, ())
     except GraphQLError as error:
-        walker.add(error, ())
+        walker.errors.append(error)
         data = None
     return data, walker.errors
 
@@ -37,15 +37,7 @@ class _Walker:
         # All that our resolvers ask of graphql-core's.
         self._info = SimpleNamespace(context=request)
         self._variables = variables
-        self._nulled: set[Path] = set()
         self.errors: list[GraphQLError] = []
-
-    def add(self, error: GraphQLError, path: Path) -> None:
-        """Takes an error down, unless what it is of has gone already."""
-        if any(path[:length] in self._nulled for length in range(len(path) + 1)):
-            return
-        self._nulled.add(path)
-        self.errors.append(error)
 
     def object(self, selection: Selection, row: Any, path: Path) -> dict[str, Any]:
         shown: dict[str, Any] = {}
@@ -66,7 +58,7 @@ class _Walker:
             error = located_error(raw, entry.nodes, list(path))
             if isinstance(type, GraphQLNonNull):
                 raise error from None
-            self.add(error, path)
+            self.errors.append(error)
             return None
 
     def _field(self, entry: Entry, selection: Selection, row: Any, path: Path) -> Any:

@@ -32,13 +32,18 @@ class Asked:
     variables: dict[str, Any]
 
 
-def asked(schema: GraphQLSchema, ids: dict[str, list[str]]) -> st.SearchStrategy[Asked]:
-    """Documents, most of them valid; `ids` has what to ask for, by the name of the door."""
+def asked(schema: GraphQLSchema, ids: dict[str, list[str]], sound: dict[str, list[str]]) -> st.SearchStrategy[Asked]:
+    """Documents, most of them valid; `ids` has what to ask for, by the name of the door, and `sound` what of it is
+    whole: half of the documents ask for that alone, so that many answers have no errors."""
     assert schema.query_type is not None
     doors = [name for name in schema.query_type.fields if not name.startswith("_")]
     generated = queries(print_schema(schema), fields=doors, print_ast=lambda node: node)
-    seeds = st.integers(0, 2**32)
-    return st.tuples(generated, seeds).map(lambda drawn: _Variation(schema, ids, Random(drawn[1])).of(drawn[0]))
+
+    def varied(drawn: tuple[DocumentNode, int, bool]) -> Asked:
+        document, seed, whole = drawn
+        return _Variation(schema, sound if whole else ids, Random(seed), whole).of(document)
+
+    return st.tuples(generated, st.integers(0, 2**32), st.booleans()).map(varied)
 
 
 @dataclass
@@ -46,6 +51,8 @@ class _Variation:
     schema: GraphQLSchema
     ids: dict[str, list[str]]
     random: Random
+    # Whether arguments are all as they should be.
+    sound: bool
     variables: dict[str, Any] = field(default_factory=dict)
     definitions: list[str] = field(default_factory=list)
     fragments: list[str] = field(default_factory=list)
@@ -150,7 +157,7 @@ class _Variation:
             self.definitions.append(f"${name}: {self.random.choice((bare, kind))} = {literal}")
             if self._chance(0.3) and (other := self._choice(door, argument)) is not None:
                 self.variables[name] = other
-            elif self._chance(0.1):
+            elif not self.sound and self._chance(0.1):
                 self.variables[name] = None
         elif declared.default_value is not None and self._chance(0.3):
             # What is not given takes the argument's own default.
@@ -160,11 +167,15 @@ class _Variation:
         else:
             self.definitions.append(f"${name}: {kind}")
             self.variables[name] = value
-            if self._chance(0.03):
+            if not self.sound and self._chance(0.03):
                 self.variables[name] = self.random.choice((True, [], {}, 1.5, "x" * 10, 2**40))
         return f"${name}"
 
     def _choice(self, door: str, argument: str) -> Any:
+        if self.sound and argument == "first":
+            return self.random.choice((1, 2, 20, 100))
+        if self.sound and argument == "after":
+            return self.random.choice((None, "0"))
         if argument == "first":
             return self.random.choice((1, 2, 3, 20, 100, 100, 0, 101))
         if argument == "after":
@@ -172,6 +183,6 @@ class _Variation:
         if argument == "customerNumber":
             return self.random.choice(("C-1", "N-1", "none", ""))
         known = self.ids.get("partner" if argument == "partnerId" else door, [])
-        if known and self._chance(0.93):
+        if known and (self.sound or self._chance(0.93)):
             return self.random.choice(known)
         return self.random.choice(("", "nobody", 7, "x" * 201))

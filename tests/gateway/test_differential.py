@@ -37,7 +37,6 @@ from tests.gateway.conftest import World, make_world, settings_of
 from tests.gateway.documents import Asked, asked
 from tests.gateway.fakes import FakeAlliance
 
-CORPUS = Path(__file__).with_name("differential.json")
 GIVEN = os.environ.get("DIFFERENTIAL")
 BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9)
 
@@ -71,6 +70,7 @@ ERRORS: tuple[DomainError, ...] = (
 _schema: GraphQLSchema = bind(schema.build(), problem_of)
 # Filled before the first document is asked; strategies are made before any fixture is.
 _ids: dict[str, list[str]] = {}
+_sound: dict[str, list[str]] = {}
 
 
 @dataclass
@@ -205,9 +205,9 @@ async def both(keys: Path) -> AsyncIterator[Both]:
     alliance = FakeAlliance(Verifier.from_file(trust_file(keys)))
     await alliance.start()
     worlds = [make_world(alliance), make_world(alliance)]
-    for world in worlds:
-        disturb(alliance, world)
     world, other = worlds
+    disturb(alliance, world)
+    alliance.accounts.consents[world.brand, other.member] = True
     viewers = {
         "anyone": Caller(CallerKind.ANYONE),
         "operator": Caller(CallerKind.OPERATOR, "operator"),
@@ -227,6 +227,17 @@ async def both(keys: Path) -> AsyncIterator[Both]:
         reward=list(rewards.rewards),
         redemption=list(rewards.redemptions),
         settlement=list(rewards.settlements),
+    )
+    _sound.update(
+        member=[other.member],
+        act=[other.act],
+        claim=[other.claim],
+        partner=[other.brand],
+        recyclingPoint=[other.point],
+        dropOff=[other.drop_off],
+        reward=[other.reward],
+        redemption=[other.redemption],
+        settlement=[other.settlement],
     )
     backends = Backends(settings_of(alliance, keys), Telemetry(None))
     documents = Documents(
@@ -248,9 +259,39 @@ VIEWERS = ("anyone", "operator", "brand", "brand without consent", "member", "an
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-@given(st.data(), st.sampled_from(VIEWERS), st.one_of(st.just({}), failures))
+@given(st.data(), st.sampled_from((*VIEWERS, "operator", "member")), st.one_of(st.just({}), st.just({}), failures))
 async def test_generated_documents_are_answered_the_same_both_ways(
     both: Both, data: st.DataObject, viewer: str, failures: dict[str, DomainError]
 ):
-    made = data.draw(asked(_schema, _ids))
+    made = data.draw(asked(_schema, _ids, _sound))
     event(await both.compare(made, viewer, failures))
+
+
+# What generated documents seldom come to, and what once went wrong or nearly did.
+CHOSEN = (
+    "{ member(id: $member) { identities { customerNumber partner { id } } redemptions { nodes { voucherCode } } } }",
+    '{ partners(first: 2, after: "0") { pageInfo { hasPreviousPage hasNextPage startCursor endCursor } } }',
+    "{ partners(first: 100) { edges { cursor n: node { id } } e: edges { cursor } nodes { name } nodes { trade } } }",
+    "{ member(id: $member) { wallet { lots { rule { id } campaign { id } } } "
+    "entries { nodes { lots { rule { id } } } } } }",
+    "{ settlement(id: $settlement) { from lineCount positions { partner { name } net { micros } } "
+    "lines { nodes { id } } } }",
+    "{ recyclingPoints(first: 100) { nodes { location { latitude } materials } } }",
+    "{ member(id: $member) { acts { edges { node { kind status claim { occurredAt act { quantity } } } } } } }",
+    "{ viewer { kind partner { agreements { id } points { issued } } member { id wallet { balance } } } "
+    "report { ledger { clean } } }",
+    '{ memberByCustomerNumber(customerNumber: "C-1") { id displayName wallet { available } } }',
+    '{ memberByCustomerNumber(customerNumber: "") { id } member(id: "") { id } dropOff(id: "") { id } }',
+    "{ partners(first: 0) { nodes { id } } rewards(first: 101) { nodes { id } } factors { id kind validFrom } }",
+    "{ a: member(id: $member) { id } b: member(id: $member) { id ...M } } "
+    "fragment M on Member { id carbon { co2eMg } }",
+)
+
+
+@pytest.mark.parametrize("viewer", VIEWERS)
+@pytest.mark.parametrize("query", CHOSEN)
+async def test_chosen_documents_are_answered_the_same_both_ways(both: Both, query: str, viewer: str):
+    for world in both.worlds:
+        text = query.replace("$member", f'"{world.member}"').replace("$settlement", f'"{world.settlement}"')
+        both.quiet = False
+        assert await both.compare(Asked(text, {}), viewer, {}) in ("compiled", "walked")
