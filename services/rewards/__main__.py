@@ -19,6 +19,7 @@ from services.rewards.service.redemptions import Redemptions
 from services.rewards.service.settlements import Settlements
 from services.rewards.service.sweeper import Sweeper
 from services.rewards.service.wallets import Wallets
+from services.rewards.service.watches import Watches
 from services.rewards.store import INDEXES
 from services.rewards.store.earnings import EarningStore
 from services.rewards.store.redemptions import RedemptionStore
@@ -60,7 +61,8 @@ async def main() -> None:
     settlements = Settlements(SettlementStore(database), ledger, sweeper.sweep, clock.now)
     wallets = Wallets(ledger, clock.now)
     rpc = RewardsRpc(earnings, redemptions, settlements, wallets, idempotency, Messages(settings.currency))
-    ledger_rpc = LedgerRpc(ledger, wallets, Inspection(ledger, wallets, clock.now), settings.currency)
+    watches = Watches(ledger, wallets, clock.now)
+    ledger_rpc = LedgerRpc(ledger, wallets, Inspection(ledger), watches, settings.currency)
 
     async def prepare() -> None:
         await database.create_indexes({**INDEXES, **outbox.INDEXES})
@@ -78,7 +80,7 @@ async def main() -> None:
         },
         tracing,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[ledger.run, relay.run, sweeper.run])
+    await server.run(prepare=prepare, ping=database.ping, jobs=[ledger.run, relay.run, sweeper.run, watches.run])
     await client.close()
 
 

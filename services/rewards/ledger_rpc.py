@@ -13,6 +13,7 @@ from services.rewards.ledger_messages import Commands, Outcomes, check_linked, r
 from services.rewards.messages import Messages
 from services.rewards.service.inspection import Inspection
 from services.rewards.service.wallets import Wallets
+from services.rewards.service.watches import Watches
 from services.shared import checks
 from services.shared.errors import NotFound
 from services.shared.identity import current_caller
@@ -30,10 +31,13 @@ class IssueNotFound(NotFound):
 class LedgerRpc(LedgerServiceServicer):
     """The methods, as the proto describes them."""
 
-    def __init__(self, ledger: Ledger, wallets: Wallets, inspection: Inspection, currency: str) -> None:
+    def __init__(
+        self, ledger: Ledger, wallets: Wallets, inspection: Inspection, watches: Watches, currency: str
+    ) -> None:
         self._ledger = ledger
         self._wallets = wallets
         self._inspection = inspection
+        self._watches = watches
         self._to = Messages(currency)
         self._commands = Commands(currency)
         self._outcomes = Outcomes(self._to)
@@ -104,7 +108,7 @@ class LedgerRpc(LedgerServiceServicer):
         self, request: pb.WatchWalletRequest, context: Context
     ) -> AsyncIterator[pb.WatchWalletResponse]:
         checks.id_of(request.member_id, "member_id", "member")
-        async for account in self._inspection.watch(request.member_id):
+        async for account in self._watches.watch(request.member_id):
             yield pb.WatchWalletResponse(wallet=self._to.wallet(request.member_id, account))
 
     async def Liability(self, request: pb.LiabilityRequest, context: Context) -> pb.LiabilityResponse:

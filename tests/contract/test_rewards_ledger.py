@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,31 @@ async def test_a_watched_wallet_is_sent_at_once_and_after_each_change(books: Boo
     await books.done(issue(person, await books.brand(), 5))
     assert (await stream.read()).wallet.balance == 15, "others' changes are not sent"
     stream.cancel()
+
+
+async def test_watchers_are_bounded_and_end_with_their_callers(books: Books, keys: Path):
+    person = await books.person(10)
+    metadata = [("authorization", f"Bearer {signer(keys).token()}"), ("alliance-caller", OPERATOR.to_header())]
+
+    def watch() -> Any:
+        request = pb.WatchWalletRequest(member_id=person)
+        return books.gateway.stub.WatchWallet(request, metadata=metadata, timeout=30)
+
+    streams = [watch() for _ in range(500)]
+    first = await asyncio.gather(*(stream.read() for stream in streams))
+    assert {answer.wallet.balance for answer in first} == {10}
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await watch().read()
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for stream in streams:
+        stream.cancel()
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(grpc.aio.AioRpcError):
+                again = watch()
+                assert (await again.read()).wallet.balance == 10
+                again.cancel()
+                break
 
 
 def signer(keys: Path) -> Signer:
