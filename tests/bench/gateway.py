@@ -38,6 +38,7 @@ from tests.bench.query import MANY_MEMBERS, ONE_MEMBER
 
 ISSUER = "http://gateway.bench"
 WAIT_SECONDS = 20
+ROUNDS = 3
 
 
 def main() -> None:
@@ -134,20 +135,25 @@ class Run:
 
     def all(self, targets: dict[str, Target]) -> dict[str, object]:
         print(f"load by {generator()}; {os.cpu_count()} cores", flush=True)
-        found = {}
         print(f"{'16 connections, 10,000 members':34}{'rps':>8}{'CPU ms':>9}{'p99 ms':>9}{'failed':>8}")
-        for name, target in targets.items():
-            self._ask(target, ONE_MEMBER, None, 16, 1)
-            found[name] = self._ask(target, ONE_MEMBER, None, 16, self._seconds)
-            self._line(name, found[name])
+        # In turns, so that what else the machine does falls on all of them; the middle one counts.
+        rounds = [
+            {name: self._ask(target, ONE_MEMBER, None, 16, self._seconds) for name, target in targets.items()}
+            for _ in range(ROUNDS)
+        ]
+        found = {name: sorted((each[name] for each in rounds), key=_rps)[ROUNDS // 2] for name in targets}
+        for name, measured in found.items():
+            self._line(name, measured)
         engine, stock, handwritten = found["engine"], found["stock"], found["handwritten"]
         p99 = paced(targets["engine"], ONE_MEMBER, rate=0.7 * engine.rps, seconds=self._seconds)
         print(f"{'engine, p99 at 70 % of its peak':34}{p99:26.1f}")
         for first in (1, 10, 100):
             for name in ("engine", "stock"):
-                measured = self._ask(targets[name], MANY_MEMBERS, first, 16, self._step_seconds)
+                # The stock executor takes more than a second for 16 long lists.
+                seconds = self._step_seconds + first // 100
+                measured = self._ask(targets[name], MANY_MEMBERS, first, 16, seconds)
                 self._line(f"{name}, lists of {first} members", measured)
-        for connections in (1, 16, 64, 256):
+        for connections in (1, 64, 256):
             measured = self._ask(targets["engine"], ONE_MEMBER, None, connections, self._step_seconds)
             self._line(f"engine, {connections} connections", measured)
         return {
@@ -228,6 +234,10 @@ class Counting(Backends):
     async def call(self, service, method, request, caller=None):  # type: ignore[no-untyped-def]
         self.calls[method] = self.calls.get(method, 0) + 1
         return await super().call(service, method, request, caller)
+
+
+def _rps(measured: Measured) -> float:
+    return measured.rps
 
 
 def report(result: dict[str, object]) -> None:

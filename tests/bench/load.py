@@ -5,6 +5,7 @@ Only ratios between gateways measured in turn by the same generator mean anythin
 
 import asyncio
 import json
+import math
 import random
 import re
 import shutil
@@ -59,7 +60,7 @@ def measure(target: Target, query: str, *, first: int | None, connections: int, 
     run = _wrk if generator() == "wrk" else _python
     count, elapsed, p99, failed = run(target, query, first, connections, seconds)
     cpu = target.cpu_seconds() - before
-    return Measured(count / elapsed, 1_000 * cpu / max(count, 1), p99, failed)
+    return Measured(count / elapsed, 1_000 * cpu / count if count else math.nan, p99, failed)
 
 
 def paced(target: Target, query: str, *, rate: float, seconds: float) -> float:
