@@ -15,6 +15,8 @@ import argparse
 import asyncio
 import json
 import random
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -189,11 +191,14 @@ async def service(uri: str, work: Path, database: str) -> AsyncIterator[tuple[Se
     """A rewards process on that database."""
     settings = {"ALLIANCE_MONGODB_DATABASE": database, "ALLIANCE_LOG_LEVEL": "WARNING"}
     process = ServiceProcess("rewards", uri, work / "keys", work / "rewards.log", **settings)
-    process.start()
-    client = process.client(LedgerServiceStub)
-    yield process, client
-    await client.close()
-    process.stop()
+    try:
+        process.start()
+        client = process.client(LedgerServiceStub)
+        yield process, client
+        await client.close()
+        process.stop()
+    finally:
+        process.kill()
 
 
 async def allot(client: Client[Any]) -> None:
@@ -296,6 +301,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under 50 s, without the million members")
     quick = parser.parse_args().quick
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing outlives it
     with tempfile.TemporaryDirectory(prefix="bench-ledger-") as folder:
         work = Path(folder)
         ensure_keys(work / "keys")
