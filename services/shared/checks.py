@@ -39,6 +39,16 @@ def text(value: str, field: str, shortest: int, longest: int) -> str:
     return clean
 
 
+def name(value: str, field: str, shortest: int, longest: int) -> str:
+    """Text by which things are told apart, so that two which look the same are the same: nothing in it is invisible
+    or changes the direction of writing (Unicode's format characters and separators of lines).
+    """
+    clean = text(value, field, shortest, longest)
+    if any(unicodedata.category(character) in ("Cf", "Zl", "Zp") for character in clean):
+        raise FieldInvalid(field, "has characters that cannot be seen; leave them out.")
+    return clean
+
+
 def pattern(value: str, field: str, allowed: "re.Pattern[str]", meaning: str) -> str:
     """The value if it matches as a whole; `meaning` says what is needed."""
     if not allowed.fullmatch(value):

@@ -96,11 +96,15 @@ async def test_an_unknown_status_is_refused(partners: PartnersClient, status: pb
         ("name", " " * 40),
         ("name", "x" * 81),
         ("name", "a\x00b"),
+        ("name", "Green\u200bgage"),
         ("trade", ""),
         ("country", "nl"),
         ("country", "NLD"),
         ("logo_url", "http://brand.example/logo.svg"),
         ("logo_url", "javascript:alert(1)"),
+        ("logo_url", 'https://brand.example/"><script>'),
+        ("logo_url", "https://shop.example@brand.example/logo.svg"),
+        ("logo_url", "https:///logo.svg"),
     ],
 )
 async def test_an_application_that_is_not_right_names_the_field(partners: PartnersClient, field: str, value: str):

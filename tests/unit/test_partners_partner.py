@@ -63,6 +63,13 @@ def test_case_and_spaces_do_not_make_another_name(name: str, space: str):
     assert name_key(f"{space}{name}{space}") == name_key(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["\uff27reengage Market", "Green\u200bgage Market", "Greengage Mark\u00adet", "\u202eGreengage Market"]
+)
+def test_what_cannot_be_seen_does_not_make_another_name(name: str):
+    assert name_key(name) == name_key("Greengage Market")
+
+
 def test_names_that_differ_to_a_person_differ():
     assert name_key("Noodle House") == name_key("noodleHOUSE") != name_key("Noodle Hause")
 

@@ -52,6 +52,15 @@ def test_text_that_cannot_be_is_refused_with_its_field(value: str):
     assert caught.value.metadata["field"] == "name"
 
 
+@pytest.mark.parametrize("hidden", ["\u200b", "\ufeff", "\u00ad", "\u202e", "\u200d", "\u2028", "\U000e0041"])
+def test_a_name_has_nothing_that_cannot_be_seen(hidden: str):
+    assert checks.name("Zoë's 面 {$gt}", "name", 1, 20) == "Zoë's 面 {$gt}"
+    for value in (f"a{hidden}b", hidden * 3, f"ab{hidden}c"):
+        with pytest.raises(FieldInvalid) as caught:
+            checks.name(value, "name", 1, 20)
+        assert caught.value.metadata["field"] == "name"
+
+
 @given(st.integers())
 def test_a_number_is_kept_or_refused_never_changed(number: int):
     try:

@@ -56,7 +56,7 @@ class Members:
         """A partner brings a new member, with the partner's own customer number as the first identity."""
         now = self._clock()
         name = checks.text(display_name, "display_name", 1, _LONGEST_NAME)
-        number = checks.text(customer_number, "customer_number", 1, _LONGEST_CUSTOMER_NUMBER)
+        number = checks.name(customer_number, "customer_number", 1, _LONGEST_CUSTOMER_NUMBER)
         member = Member(new_id("member"), name, now, partner_id)
         await self._store.add_identity(tx, Identity(partner_id, number, member.id, now))
         await self._store.add_member(tx, member)
@@ -78,7 +78,7 @@ class Members:
     async def link_identity(self, tx: Transaction, *, partner_id: str, code: str, customer_number: str) -> Identity:
         """A further partner links its customer to the member who made the code."""
         now = self._clock()
-        number = checks.text(customer_number, "customer_number", 1, _LONGEST_CUSTOMER_NUMBER)
+        number = checks.name(customer_number, "customer_number", 1, _LONGEST_CUSTOMER_NUMBER)
         used = await self._store.use_link_code(tx, link_code_hash(code), now)
         if used is None:
             raise LinkCodeUnknown("No such code is open; it may have expired. Let the member make a new one.")

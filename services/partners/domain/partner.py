@@ -1,5 +1,6 @@
 """Partner brands and their life in the alliance."""
 
+import unicodedata
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -79,5 +80,8 @@ class Partner:
 
 
 def name_key(name: str) -> str:
-    """Two names with the same key are the same name to a person: case and spaces do not count."""
-    return "".join(name.casefold().split())
+    """Two names with the same key are the same name to a person: case, width, spaces and what cannot be seen do not
+    count (after Unicode's NFKC_Casefold, Standard section 3.13).
+    """
+    seen = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    return "".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold()).split())

@@ -14,7 +14,8 @@ from services.shared.pages import Page, PageQuery
 
 _OPEN_APPLICATIONS = 100
 _COUNTRY = re.compile(r"[A-Z]{2}")
-_LOGO = re.compile(r"https://[!-~]{1,500}|")
+# A host, and of RFC 3986 what can stand in an attribute of a page as it is.
+_LOGO = re.compile(r"https://(?=.{1,500}$)[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?|")
 
 
 class TooManyApplications(ResourceExhausted):
@@ -33,7 +34,7 @@ class Partners:
         now = self._clock()
         partner = Partner(
             id=new_id("partner"),
-            name=checks.text(name, "name", 2, 80),
+            name=checks.name(name, "name", 2, 80),
             trade=checks.text(trade, "trade", 2, 40),
             country=checks.pattern(country, "country", _COUNTRY, "a country as two capital letters, for example NL"),
             logo_url=checks.pattern(logo_url, "logo_url", _LOGO, "an https URL of at most 500 characters, or nothing"),
