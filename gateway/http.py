@@ -117,7 +117,7 @@ class GraphQLEndpoint:
                 )
             result = await self.documents.answer(operation, asked.variables, request)
         except DocumentInvalid as invalid:
-            errors = [formatted(error, DOCUMENT_INVALID, request.id) for error in invalid.errors]
+            errors = [formatted(_of_its_author(error), DOCUMENT_INVALID, request.id) for error in invalid.errors]
             return _response({"errors": errors}, wrong, type)
         except TooExpensive as expensive:
             refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
@@ -200,6 +200,13 @@ def _asked(given: Mapping[str, Any]) -> Asked:
 
 def _malformed(message: str) -> Refusal:
     return Refusal(400, BAD_USER_INPUT, message, reason="REQUEST_MALFORMED")
+
+
+def _of_its_author(error: GraphQLError) -> GraphQLError:
+    """A number of thousands of digits, which Python does not even read, is no defect of ours either."""
+    if isinstance(error.original_error, ValueError):
+        return GraphQLError("This is not a value of the type that is needed here.", error.nodes)
+    return error
 
 
 def formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _in_terms_of_the_schema(name: str, error: DomainError, metadata: dict[str, s
 
 
 def _details(metadata: dict[str, str]) -> list[DetailRow]:
-    return [DetailRow(name, value) for name, value in sorted(metadata.items())]
+    return [DetailRow(camel_case(name), value) for name, value in sorted(metadata.items())]
 
 
 def camel_case(name: str) -> str:

@@ -283,3 +283,9 @@ async def test_health_tells_the_process_from_what_it_needs(alliance: FakeAllianc
         finally:
             await alliance.servers["logistics"].start()
         assert (degraded.status_code, degraded.json()["status"]) == (200, "degraded")
+
+
+async def test_a_number_of_any_length_is_the_document_s_fault(gateway: Gateway):
+    answer = (await posted(gateway, JSON, "{ partners(first: " + "9" * 5_000 + ") { nodes { id } } }")).json()
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["DOCUMENT_INVALID"]
+    assert answer["errors"][0]["locations"] == [{"line": 1, "column": 19}]

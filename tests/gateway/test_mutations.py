@@ -287,6 +287,18 @@ async def test_a_field_is_named_as_the_caller_knows_it(gateway: Gateway, allianc
     }
 
 
+async def test_a_detail_is_named_as_the_caller_knows_it(gateway: Gateway, alliance: FakeAlliance, world: World):
+    alliance.fail(
+        "AcceptAgreement", NotFound("There is none.", reason="AGREEMENT_NOT_FOUND", agreement_id="agreement_x")
+    )
+    answer = await gateway.data(
+        document("acceptAgreement"),
+        gateway.partner(world.brand),
+        input={"requestId": "r", "agreementId": "agreement_x"},
+    )
+    assert answer["acceptAgreement"]["details"] == [{"name": "agreementId", "value": "agreement_x"}]
+
+
 async def test_missing_points_are_told_in_numbers(gateway: Gateway, alliance: FakeAlliance, world: World):
     alliance.fail("Redeem", PROBLEMS["InsufficientPoints"])
     query = """mutation { redeem(input: {requestId: "r", rewardId: "reward_x"}) {
