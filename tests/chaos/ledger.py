@@ -150,9 +150,9 @@ async def chaos(work: Path, rounds: int, seed: int) -> Tally:
             async with asyncio.timeout(_AGAIN_SECONDS):
                 await asyncio.gather(*callers)
             await judge(server.uri, one, tally)
-            last = "" if not tally.findings else f", {tally.findings[-1]}"
             print(
-                f"round {tally.rounds}: {victim} killed; {len(one.told):,} of {len(one.sent):,} acknowledged{last}",
+                f"round {tally.rounds}: {victim} killed; {len(one.told):,} of {len(one.sent):,} acknowledged; so far "
+                f"{tally.lost} lost, {tally.doubled} doubled, {tally.verify_clean} times clean",
                 flush=True,
             )
     finally:
