@@ -1,6 +1,7 @@
 """The four services, as the gateway calls them."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +19,13 @@ from gateway.config import Settings
 from gateway.engine.batch import Batcher
 from gateway.engine.source import Source
 from services.shared.client import Client
-from services.shared.errors import DomainError
+from services.shared.errors import DeadlineExceeded, DomainError
 from services.shared.identity import GATEWAY, Caller, Signer
 from services.shared.telemetry import Telemetry
 
 _HEALTH_TIMEOUT_SECONDS = 1.0
+# A service that let a deadline pass is given less time for so long, or until it answers.
+_LATE_SECONDS = 10.0
 _STUBS: dict[str, Any] = {
     "accounts": AccountsServiceStub,
     "partners": PartnersServiceStub,
@@ -49,16 +52,24 @@ class Backends:
 
         self._clients = {name: client(name, stub) for name, stub in _STUBS.items()}
         self._health = {name: client(name, health_pb2_grpc.HealthStub) for name in _STUBS}
+        self._late_timeout_seconds = settings.late_call_timeout_seconds
+        self._late_until: dict[ServiceDescriptor, float] = {}
         tracer = trace.get_tracer("gateway", tracer_provider=telemetry.provider) if telemetry.tracing else None
         self.batcher = Batcher(self._read, tracer)
 
     async def call(
-        self, service: ServiceDescriptor, method: str, request: Message, caller: Caller | None = None
+        self,
+        service: ServiceDescriptor,
+        method: str,
+        request: Message,
+        caller: Caller | None = None,
+        *,
+        timeout_seconds: float | None = None,
     ) -> Any:
         """The response of an RPC, called for the gateway itself or for `caller`; a DomainError if it failed."""
         # alliance.accounts.v1 is the package of accounts.
         client = self._clients[service.file.package.split(".")[1]]
-        return await client.call(getattr(client.stub, method), request, caller=caller)
+        return await client.call(getattr(client.stub, method), request, caller=caller, timeout_seconds=timeout_seconds)
 
     async def health(self) -> Mapping[str, str]:
         """What each service says of itself: serving, not_serving, or unreachable."""
@@ -69,7 +80,19 @@ class Backends:
         await asyncio.gather(*(client.close() for client in (*self._clients.values(), *self._health.values())))
 
     async def _read(self, source: Source, request: Message, caller: Caller | None) -> Any:
-        return await self.call(source.service, source.method, request, caller)
+        """A query may need a service at each of its levels: were it waited for in full each time, none of the answer
+        would be in time, not even what other services know.
+        """
+        service = source.service
+        late = time.monotonic() < self._late_until.get(service, 0.0)
+        timeout_seconds = self._late_timeout_seconds if late else None
+        try:
+            answer = await self.call(service, source.method, request, caller, timeout_seconds=timeout_seconds)
+        except DeadlineExceeded:
+            self._late_until[service] = time.monotonic() + _LATE_SECONDS
+            raise
+        self._late_until.pop(service, None)
+        return answer
 
     async def _health_of(self, client: Client[Any]) -> str:
         try:

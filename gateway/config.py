@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     token_requests_burst: int = Field(default=500, ge=1, description="token requests that may come at once")
 
     call_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="deadline of a call to a service")
+    late_call_timeout_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="deadline of a read from a service that has just let one pass"
+    )
     request_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="deadline of a whole request")
     stop_grace_seconds: float = Field(default=5.0, ge=0, le=120, description="how long requests in flight may finish")
     introspection: bool = Field(
