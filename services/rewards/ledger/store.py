@@ -24,6 +24,8 @@ INDEXES: Indexes = {
     ],
 }
 _DUPLICATE = 11000
+# Documents that one query asks for by their ids: what a long list costs the embedded server grows with its square.
+_FOUND_AT_ONCE = 25
 
 
 class Changes(NamedTuple):
@@ -48,17 +50,12 @@ class Views:
 
     async def members(self, ids: Sequence[str]) -> dict[str, tuple[Member, int]]:
         """Members' accounts, each with the block that touched it last; those found."""
-        if not ids:
-            return {}
-        rows = self._members.find({"_id": {"$in": list(ids)}})
-        return {row["_id"]: _member(row["state"]) async for row in rows}
+        return {row["_id"]: _member(row["state"]) for row in await _find(self._members, ids)}
 
     async def partners(self, partition: int, ids: Sequence[str]) -> dict[str, tuple[Partner, int]]:
         """Partners' sub-accounts in a partition; those found."""
-        if not ids:
-            return {}
-        rows = self._partners.find({"_id": {"$in": [f"{partition}/{id}" for id in ids]}})
-        return {row["partner"]: _partner(row["state"]) async for row in rows}
+        rows = await _find(self._partners, [f"{partition}/{id}" for id in ids])
+        return {row["partner"]: _partner(row["state"]) for row in rows}
 
     async def partner_ids(self) -> set[str]:
         """The partners that have an account."""
@@ -79,8 +76,8 @@ class Views:
 
     async def records(self, partition: int, commands: Sequence[str]) -> dict[str, Record]:
         """Records by command id; those found."""
-        rows = self._records.find({"_id": {"$in": [f"{partition}/{command}" for command in commands]}})
-        return {record.command: record for record in [_record(row) async for row in rows]}
+        rows = await _find(self._records, [f"{partition}/{command}" for command in commands])
+        return {record.command: record for record in map(_record, rows)}
 
     async def entries(self, member: str, before: str, limit: int) -> list[Record]:
         """A member's records that moved points, newest first; those that sort below `before`, if that is set."""
@@ -153,6 +150,13 @@ class Views:
             details: Mapping[str, Any] = error.details
             if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
                 raise
+
+
+async def _find(collection: Collection, ids: Sequence[str]) -> list[Document]:
+    """The documents with these ids, in any order."""
+    parts = [ids[start : start + _FOUND_AT_ONCE] for start in range(0, len(ids), _FOUND_AT_ONCE)]
+    found = await asyncio.gather(*(collection.find({"_id": {"$in": list(part)}}).to_list(None) for part in parts))
+    return [row for rows in found for row in rows]
 
 
 async def _write(collection: Collection, states: Sequence[UpdateOne]) -> None:
