@@ -91,6 +91,8 @@ def decide_linked(books: Books, commands: Sequence[Command], at: int) -> list[De
 
 def due(account: Member, member: str, at: int) -> tuple[Member, Events]:
     """What time alone does to an account, and the account after it."""
+    if not account.holds and (not account.lots or account.lots[0].expires > at):
+        return account, ()
     events: list[Event] = []
     for hold in account.holds:
         if hold.expires <= at:
@@ -105,6 +107,8 @@ def due(account: Member, member: str, at: int) -> tuple[Member, Events]:
 
 def next_due(account: Member) -> int | None:
     """When time will do something to the account next; None if never, as it stands."""
+    if not account.holds:
+        return account.lots[0].expires if account.lots else None
     moments = [hold.expires for hold in account.holds]
     moments += [lot.expires for lot in _unprotected(account, None)][:1]
     return min(moments, default=None)
