@@ -6,7 +6,7 @@ from services.rewards.ledger.store import Changes, Views
 from services.shared.telemetry import log
 
 _RETRY_SECONDS = (0.05, 2.0)
-_AT_ONCE = 20_000  # records in one round: the more, the fewer times a busy account is written
+_AT_ONCE = 8_000  # records in one round: more write a busy account less often, and let callers wait longer
 
 
 class Projector:

@@ -26,6 +26,7 @@ INDEXES: Indexes = {
 _DUPLICATE = 11000
 # Documents that one query asks for by their ids: what a long list costs the embedded server grows with its square.
 _FOUND_AT_ONCE = 25
+_WRITTEN_AT_ONCE = 500  # documents: far from what a connection waits for, however much a round has to write
 
 
 class Changes(NamedTuple):
@@ -141,15 +142,14 @@ class Views:
 
     async def _insert(self, partition: int, records: Sequence[Record]) -> None:
         """A record that is there already is the same: it follows from the log."""
-        rows = [_row(partition, record) for record in records]
-        if not rows:
-            return
-        try:
-            await self._records.insert_many(rows, ordered=False)
-        except BulkWriteError as error:
-            details: Mapping[str, Any] = error.details
-            if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
-                raise
+        for start in range(0, len(records), _WRITTEN_AT_ONCE):
+            rows = [_row(partition, record) for record in records[start : start + _WRITTEN_AT_ONCE]]
+            try:
+                await self._records.insert_many(rows, ordered=False)
+            except BulkWriteError as error:
+                details: Mapping[str, Any] = error.details
+                if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
+                    raise
 
 
 async def _find(collection: Collection, ids: Sequence[str]) -> list[Document]:
@@ -160,8 +160,8 @@ async def _find(collection: Collection, ids: Sequence[str]) -> list[Document]:
 
 
 async def _write(collection: Collection, states: Sequence[UpdateOne]) -> None:
-    if states:
-        await collection.bulk_write(states, ordered=False)
+    for start in range(0, len(states), _WRITTEN_AT_ONCE):
+        await collection.bulk_write(states[start : start + _WRITTEN_AT_ONCE], ordered=False)
 
 
 def _state(id: str | int, seq: int, account: Any, *, due: int | None = None, partner: str = "") -> UpdateOne:
