@@ -369,7 +369,8 @@ async def test_r12_verify_names_each_byte_that_was_changed_in_a_block(database: 
             changed = bytes(content)
         await blocks.replace_one({"_id": row["_id"]}, {**row, field: changed})
         report = await ledger.verify()
-        assert f"partition {row['_id']['p']}, block {row['_id']['seq']}," in report.finding
+        partition, _, seq = row["_id"].partition("/")
+        assert f"partition {int(partition)}, block {int(seq)}," in report.finding
         assert not report.clean
         if field != "payload":
             assert f"field {field}" in report.finding or field == "at"
@@ -413,7 +414,7 @@ async def test_r12_verify_misses_a_block_that_is_gone(database: Database, start:
     ledger = await start(partitions=1)
     await busy(ledger)
     head = ledger.engines[0].head
-    await database["ledger_blocks"].delete_one({"_id": {"p": 0, "seq": head}})
+    await database["ledger_blocks"].delete_one({"_id": f"0000/{head:012d}"})
     assert f"partition 0, block {head}, the block is missing" in (await ledger.verify()).finding
 
 

@@ -75,7 +75,8 @@ async def test_r12_a_block_edited_by_one_byte_is_named(mongodb_uri: str, stored:
     await database["ledger_blocks"].replace_one({"_id": row["_id"]}, {**row, "payload": bytes(payload)})
     status, lines = await verify(mongodb_uri, name)
     assert status == 1
-    assert lines[-1].startswith(f"partition {row['_id']['p']}, block {row['_id']['seq']}, ")
+    partition, _, seq = row["_id"].partition("/")
+    assert lines[-1].startswith(f"partition {int(partition)}, block {int(seq)}, ")
     assert "field " in lines[-1]
 
 

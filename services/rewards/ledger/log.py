@@ -77,10 +77,11 @@ class Log:
         return [_block(row) async for row in rows]
 
 
-def _place(partition: int, seq: int) -> Document:
-    return {"p": partition, "seq": seq}
+def _place(partition: int, seq: int) -> str:
+    # Text that sorts as the chain goes, not a document: the embedded server finds those by reading all.
+    return f"{partition:04d}/{seq:012d}"
 
 
 def _block(row: Document) -> Block:
-    place = row["_id"]
-    return Block(place["p"], place["seq"], row["at"], row["previous"], row["payload"], row["hash"])
+    partition, _, seq = row["_id"].partition("/")
+    return Block(int(partition), int(seq), row["at"], row["previous"], row["payload"], row["hash"])
