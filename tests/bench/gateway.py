@@ -231,9 +231,9 @@ class Counting(Backends):
         super().__init__(settings, telemetry)
         self.calls: dict[str, int] = {}
 
-    async def call(self, service, method, request, caller=None):  # type: ignore[no-untyped-def]
+    async def call(self, service, method, request, caller=None, **options):  # type: ignore[no-untyped-def]
         self.calls[method] = self.calls.get(method, 0) + 1
-        return await super().call(service, method, request, caller)
+        return await super().call(service, method, request, caller, **options)
 
 
 def _rps(measured: Measured) -> float:
