@@ -8,9 +8,9 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from google.protobuf.message import Message
 from opentelemetry import trace
@@ -110,10 +110,11 @@ class Outbox:
             {"$set": {"delivered_at": datetime.now(UTC)}, "$unset": {"due_at": ""}},
         )
 
-    async def postpone(self, ids: Sequence[str], seconds: float) -> None:
+    async def postpone(self, ids: Sequence[str], seconds: float, *, failed: bool = False) -> None:
+        """Makes the events due later; with `failed`, the attempt counts against them."""
         due_at = datetime.now(UTC) + timedelta(seconds=seconds)
         await self._events.update_many(
-            {"_id": {"$in": list(ids)}}, {"$set": {"due_at": due_at}, "$inc": {"attempts": 1}}
+            {"_id": {"$in": list(ids)}}, {"$set": {"due_at": due_at}, "$inc": {"attempts": int(failed)}}
         )
 
     async def park(self, id: str, error: str) -> None:
@@ -182,32 +183,31 @@ class _Lane:
             if not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            try:
-                await self._send(batch)
-            except BaseException:
-                # Whatever happens to us, the events keep their place.
-                self._waiting.extendleft(reversed([e for e in batch if e.id in self._futures]))
-                raise
+            await self._send(list(islice(self._waiting, _BATCH)))
 
-    async def _send(self, batch: Sequence[Event]) -> None:
+    async def _send(self, batch: Sequence[Event]) -> bool:
+        """Sends the first events of the queue; False if they have to wait. Whatever happens to us meanwhile, an event
+        keeps its place until it is done with.
+        """
         try:
             await self._attempt(batch)
         except _PASSING as error:
-            self._waiting.extendleft(reversed(batch))
             await self._back_off(error, [event.id for event in batch])
+            return False
         except DomainError as error:
-            if len(batch) > 1:
-                # One of them is the trouble: find it, and let the others through.
-                for event in batch:
-                    await self._send([event])
-            else:
+            if len(batch) == 1:
                 await self._set_aside(batch[0], error)
-        else:
-            self._failures = 0
-            await self._outbox.delivered([event.id for event in batch])
+                return True
+            # One of them is the trouble: find it, and let the others through, in their order.
             for event in batch:
-                self._settle(event.id)
+                if not await self._send([event]):
+                    return False
+            return True
+        self._failures = 0
+        await self._outbox.delivered([event.id for event in batch])
+        for _ in batch:
+            self._finish().set_result(None)
+        return True
 
     async def _attempt(self, batch: Sequence[Event]) -> None:
         links = [
@@ -227,8 +227,7 @@ class _Lane:
         if self._failures == 0:
             log.warning("cannot deliver, will retry", topic=self._topic, reason=error.reason, error=error.message)
         self._failures = min(self._failures + 1, 10)
-        with suppress(DomainError):
-            await self._outbox.postpone(ids, seconds + _FIRST_ATTEMPT.total_seconds())
+        await self._outbox.postpone(ids, seconds + _FIRST_ATTEMPT.total_seconds())
         await asyncio.sleep(seconds)
 
     async def _set_aside(self, event: Event, error: DomainError) -> None:
@@ -243,14 +242,12 @@ class _Lane:
             await self._outbox.park(event.id, f"{error.reason}: {error.message}")
         else:
             log.warning("event failed, later again", topic=self._topic, event_id=event.id, reason=error.reason)
-            await self._outbox.postpone([event.id], _BACKOFF_SECONDS[1])
-        if future := self._futures.pop(event.id, None):
-            future.cancel()
+            await self._outbox.postpone([event.id], _BACKOFF_SECONDS[1], failed=True)
+        self._finish().cancel()
 
-    def _settle(self, event_id: str) -> None:
-        future = self._futures.pop(event_id, None)
-        if future is not None and not future.done():
-            future.set_result(None)
+    def _finish(self) -> "asyncio.Future[None]":
+        """Takes the first event out of the queue; the future of those who wait for it."""
+        return self._futures.pop(self._waiting.popleft().id)
 
 
 def new_event_id() -> str:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from alliance.partners.v1 import partners_pb2 as pb
 from services.shared import identity, outbox
@@ -163,6 +164,49 @@ async def test_while_the_other_service_is_down_the_caller_is_told_that_it_is_pen
         async with asyncio.timeout(5):
             while not (await order(ready, relay, "r0")).settled:
                 await asyncio.sleep(0.01)
+
+
+async def test_with_database_and_receiver_both_away_each_event_keeps_its_one_place(
+    ready: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.shared.idempotency._SETTLE_SECONDS", 0.1)
+    receiver.fail = lambda _: Unavailable("down")
+    store = Outbox(ready)
+    relay = Relay(store, {TOPIC: receiver})
+    away = 0
+
+    async def postpone(*_: object, **__: object) -> None:
+        nonlocal away
+        away += 1
+        if away == 3:
+            receiver.fail = lambda _: None
+        raise AutoReconnect("away")
+
+    monkeypatch.setattr(store, "postpone", postpone)
+    lane = relay._lanes[TOPIC]
+    for number in range(3):
+        await order(ready, relay, f"r{number}")
+    for _ in range(3):
+        with pytest.raises(AutoReconnect):
+            await lane.run()
+    running = asyncio.create_task(lane.run())
+    await until(lambda: len(receiver.got) >= 3 and not lane._futures)
+    running.cancel()
+    await asyncio.wait([running])
+    assert receiver.got == ["r0", "r1", "r2"]
+    assert not lane._waiting
+
+
+async def test_an_outage_does_not_count_against_an_event(
+    ready: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.shared.idempotency._SETTLE_SECONDS", 0.5)
+    receiver.fail = lambda _: Unavailable("down")
+    async with relaying(ready, receiver) as relay:
+        assert not (await order(ready, relay, "r1")).settled
+        row = await ready["outbox"].find_one({"_id": "event-partner_1-r1"})
+    assert row is not None
+    assert row["attempts"] == 0
 
 
 async def test_events_of_a_process_that_died_are_delivered_by_the_next(ready: Database, receiver: Receiver):
