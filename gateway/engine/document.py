@@ -28,9 +28,10 @@ from graphql import (
 
 from gateway.engine.admit import is_awaitable
 from gateway.engine.cache import Cache
+from gateway.engine.compile import compile_plan, conditions_of
 from gateway.engine.cost import check_cost, counted_variables
 from gateway.engine.execute import Compiled, run
-from gateway.engine.plan import Uncovered, compile_plan, conditions_of
+from gateway.engine.plan import Uncovered
 from gateway.engine.project import projector
 from gateway.engine.shape import Budget, TooExpensive, check_shape
 from gateway.engine.variables import Signature, Variables, VariablesInvalid
