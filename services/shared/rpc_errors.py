@@ -7,7 +7,7 @@ from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
-from services.shared.errors import KINDS, DomainError, Internal
+from services.shared.errors import KINDS, DomainError, Internal, Unavailable
 
 DOMAIN = "alliance"
 _DETAILS = "grpc-status-details-bin"
@@ -26,11 +26,15 @@ async def abort(context: "aio.ServicerContext[object, object]", error: DomainErr
 
 def from_rpc(error: aio.AioRpcError) -> DomainError:
     """The error as it was raised on the other side: the kind by its code, the reason by its ErrorInfo."""
-    kind = KINDS.get(error.code(), Internal)
+    code = error.code()
+    if code is grpc.StatusCode.CANCELLED:
+        # A caller that gives up itself gets no status; this one is from a server that stops.
+        return Unavailable("The service is stopping; send it again.", reason="SERVICE_STOPPING")
+    kind = KINDS.get(code, Internal)
     info = _info(error)
     if info is None:
         # Not ours: the transport's own, for example a refused connection.
-        return kind(error.details() or error.code().name, reason=error.code().name)
+        return kind(error.details() or error.code().name, reason=code.name)
     restored = kind(error.details() or "", reason=info.reason)
     restored.metadata = dict(info.metadata)
     return restored

@@ -87,7 +87,7 @@ async def test_a_stop_lets_calls_in_flight_finish(process: ServiceProcess):
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert await stopping == 0
     # Those that came too late were refused as a whole; none was cut off.
-    assert all(isinstance(answer, pb.Partner | Unavailable) for answer in answers)
+    assert all(isinstance(answer, pb.Partner | Unavailable) for answer in answers), answers
     process.start()
     assert await client.ready(20)
     names = {row.name for row in (await client.call(client.stub.ListPartners, pb.ListPartnersRequest())).partners}
