@@ -15,8 +15,8 @@ async def main() -> None:
     # Everything is made on the loop that serves: a gRPC channel belongs to the loop on which it was made.
     settings = Settings()
     listening = _listen(settings.listen)
-    tracing = telemetry.start("gateway", settings.log_level)
-    app = create_app(settings, tracing)
+    observed = telemetry.start("gateway", settings.log_level, settings.metrics_listen)
+    app = create_app(settings, observed)
     config = uvicorn.Config(
         app,
         http="httptools",

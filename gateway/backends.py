@@ -47,7 +47,7 @@ class Backends:
                 stub,
                 signer,
                 timeout_seconds=settings.call_timeout_seconds,
-                interceptors=telemetry.client_interceptors(),
+                telemetry=telemetry,
             )
 
         self._clients = {name: client(name, stub) for name, stub in _STUBS.items()}

@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     )
     identity_key_file: Path = Field(description="private JWK (Ed25519) by which this process proves its name")
 
+    metrics_listen: str = Field(
+        default="",
+        description="host:port at which Prometheus reads; empty for none. Not for callers: no identity asked",
+    )
+
     accounts_target: str = "127.0.0.1:50051"
     partners_target: str = "127.0.0.1:50052"
     logistics_target: str = "127.0.0.1:50053"

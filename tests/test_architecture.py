@@ -19,7 +19,7 @@ from services.shared.server import access_rule
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("accounts", "partners", "logistics", "rewards")
 DRIVERS = ("pymongo", "motor", "bson")
-DRIVER_ROOMS = ("mongo.py", "idempotency.py", "outbox.py", "pages.py", "queries.py", "server.py")
+DRIVER_ROOMS = ("mongo.py", "commands.py", "idempotency.py", "outbox.py", "pages.py", "queries.py", "server.py")
 
 
 def modules(folder: str) -> Iterator[tuple[str, set[str]]]:

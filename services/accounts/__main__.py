@@ -24,17 +24,17 @@ from services.shared.server import Server
 
 async def main() -> None:
     settings = Settings()
-    tracing = telemetry.start("accounts", settings.log_level)
-    database = Database.of(settings)
+    observed = telemetry.start("accounts", settings.log_level, settings.metrics_listen)
+    database = Database.of(settings, observed.meter)
     rewards = Client(
         settings.rewards_target,
         RewardsServiceStub,
         Signer.from_file("accounts", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
-        interceptors=tracing.client_interceptors(),
+        telemetry=observed,
     )
     events_out = Outbox(database)
-    relay = Relay(events_out, {events.CLAIMS: events.claims_to(rewards)})
+    relay = Relay(events_out, {events.CLAIMS: events.claims_to(rewards)}, observed.meter)
     member_store, factor_store = MemberStore(database), FactorStore(database)
     members = Members(member_store, clock.now)
     acts = Acts(ActStore(database), member_store, factor_store, events.announcer(events_out), clock.now)
@@ -51,7 +51,7 @@ async def main() -> None:
                 lambda to: accounts_pb2_grpc.add_AccountsServiceServicer_to_server(rpc, to)
             )
         },
-        tracing,
+        observed,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
 

@@ -24,17 +24,17 @@ from services.shared.server import Server
 
 async def main() -> None:
     settings = Settings()
-    tracing = telemetry.start("logistics", settings.log_level)
-    database = Database.of(settings)
+    observed = telemetry.start("logistics", settings.log_level, settings.metrics_listen)
+    database = Database.of(settings, observed.meter)
     accounts = Client(
         settings.accounts_target,
         AccountsServiceStub,
         Signer.from_file("logistics", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
-        interceptors=tracing.client_interceptors(),
+        telemetry=observed,
     )
     events_out = Outbox(database)
-    relay = Relay(events_out, {events.DROP_OFFS: events.drop_offs_to(accounts)})
+    relay = Relay(events_out, {events.DROP_OFFS: events.drop_offs_to(accounts)}, observed.meter)
     point_store = PointStore(database)
     rpc = LogisticsRpc(
         Points(point_store, clock.now),
@@ -59,7 +59,7 @@ async def main() -> None:
                 lambda to: logistics_pb2_grpc.add_LogisticsServiceServicer_to_server(rpc, to)
             )
         },
-        tracing,
+        observed,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
     await accounts.close()

@@ -25,16 +25,16 @@ from services.shared.server import Server
 
 async def main() -> None:
     settings = Settings()
-    tracing = telemetry.start("partners", settings.log_level)
-    database = Database.of(settings)
+    observed = telemetry.start("partners", settings.log_level, settings.metrics_listen)
+    database = Database.of(settings, observed.meter)
     rewards = Client(
         settings.rewards_target,
         RewardsServiceStub,
         Signer.from_file("partners", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
-        interceptors=tracing.client_interceptors(),
+        telemetry=observed,
     )
-    relay = outbox.Relay(outbox.Outbox(database), deliveries(rewards))
+    relay = outbox.Relay(outbox.Outbox(database), deliveries(rewards), observed.meter)
     events = Events(outbox.Outbox(database))
     partners, agreements = PartnerStore(database), AgreementStore(database)
     operator_secret = settings.operator_client_secret
@@ -62,7 +62,7 @@ async def main() -> None:
                 lambda to: partners_pb2_grpc.add_PartnersServiceServicer_to_server(rpc, to)
             )
         },
-        tracing,
+        observed,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
     await rewards.close()

@@ -35,18 +35,18 @@ from services.shared.server import Server
 
 async def main() -> None:
     settings = Settings()
-    tracing = telemetry.start("rewards", settings.log_level)
-    database = Database.of(settings)
+    observed = telemetry.start("rewards", settings.log_level, settings.metrics_listen)
+    database = Database.of(settings, observed.meter)
     client = Client(
         settings.partners_target,
         PartnersServiceStub,
         Signer.from_file("rewards", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
-        interceptors=tracing.client_interceptors(),
+        telemetry=observed,
     )
     partners = PartnersClient(client)
     events = Outbox(database)
-    relay = Relay(events, deliveries(client))
+    relay = Relay(events, deliveries(client), observed.meter)
     idempotency = Idempotency(database, relay)
     ledger = Ledger(
         database,
@@ -78,7 +78,7 @@ async def main() -> None:
                 lambda to: ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger_rpc, to)
             ),
         },
-        tracing,
+        observed,
     )
     await server.run(prepare=prepare, ping=database.ping, jobs=[ledger.run, relay.run, sweeper.run, watches.run])
     await client.close()

@@ -3,16 +3,19 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from grpc import aio
 
 from services.shared.errors import DeadlineExceeded
 from services.shared.identity import Caller, Signer
+from services.shared.metrics import catalogue
+from services.shared.metrics.calls import Calls
 from services.shared.rpc_errors import from_rpc
+from services.shared.telemetry import Telemetry
 
 Stub = TypeVar("Stub")
 Request = TypeVar("Request")
@@ -68,8 +71,9 @@ class Client(Generic[Stub]):
         *,
         timeout_seconds: float = 5.0,
         max_message_bytes: int = 16 << 20,
-        interceptors: Sequence[aio.ClientInterceptor] = (),
+        telemetry: Telemetry | None = None,
     ) -> None:
+        telemetry = telemetry or Telemetry()
         self._channel = aio.insecure_channel(
             target,
             options=(
@@ -84,9 +88,11 @@ class Client(Generic[Stub]):
                 # Processes come and go under new addresses; gRPC's default of 30 s would be an outage.
                 ("grpc.dns_min_time_between_resolutions_ms", 2_000),
             ),
-            interceptors=list(interceptors),
+            interceptors=list(telemetry.client_interceptors()),
         )
-        self.stub: Stub = stub(self._channel)
+        methods = _Methods(self._channel, Calls(telemetry.meter, catalogue.RPC_CLIENT))
+        self.stub: Stub = stub(cast(aio.Channel, methods))
+        self._answered = methods.answered
         self._signer = signer
         self._timeout_seconds = timeout_seconds
         self._token = ""
@@ -110,10 +116,18 @@ class Client(Generic[Stub]):
         metadata = self._metadata()
         if caller is not None:
             metadata = aio.Metadata(*metadata, ("alliance-caller", caller.to_header()))
+        answered = self._answered[method]
+        began = time.perf_counter()
         try:
-            return await method(request, timeout=timeout, metadata=metadata)
+            response = await method(request, timeout=timeout, metadata=metadata)
         except aio.AioRpcError as error:
+            answered(error.code().name, began)
             raise from_rpc(error) from error
+        except asyncio.CancelledError:
+            answered("CANCELLED", began)
+            raise
+        answered("OK", began)
+        return response
 
     def _metadata(self) -> aio.Metadata:
         """What every call carries; made anew only when the token is."""
@@ -132,3 +146,20 @@ class Client(Generic[Stub]):
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+class _Methods:
+    """The channel as a stub sees it when it makes its methods; keeps what to tell when one of them has answered."""
+
+    def __init__(self, channel: aio.Channel, calls: Calls) -> None:
+        self._channel = channel
+        self._calls = calls
+        self.answered: dict[Any, Callable[[str, float], None]] = {}
+
+    def unary_unary(self, path: str, *arguments: Any, **options: Any) -> Any:
+        method = self._channel.unary_unary(path, *arguments, **options)
+        self.answered[method] = self._calls.of(path)
+        return method
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)

@@ -25,8 +25,11 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from services.shared.commands import Commands, Connections
 from services.shared.config import ServiceSettings
 from services.shared.errors import Aborted
+from services.shared.metrics import catalogue
+from services.shared.metrics.instruments import Meter
 from services.shared.queries import QueryShapes
 from services.shared.sessions import Sessions
 
@@ -44,6 +47,7 @@ _DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
 _CONFLICT_WAIT_SECONDS = (0.004, 0.128)
 _CONFLICTS_FOR_SECONDS = 15.0
 _DUPLICATE_KEY = 11_000
+_MOST_CONNECTIONS = 100
 
 
 class LostRace(Exception):
@@ -76,7 +80,10 @@ class Transaction:
 class Database:
     """A service's own database."""
 
-    def __init__(self, uri: str, name: str, *, instance: str = "", show_queries: bool = False) -> None:
+    def __init__(
+        self, uri: str, name: str, *, instance: str = "", show_queries: bool = False, meter: Meter | None = None
+    ) -> None:
+        meter = meter or Meter()
         self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
             uri,
             tz_aware=True,
@@ -84,8 +91,12 @@ class Database:
             serverSelectionTimeoutMS=2_000,
             connectTimeoutMS=3_000,
             socketTimeoutMS=20_000,
-            maxPoolSize=100,
-            event_listeners=[QueryShapes()] if show_queries else [],
+            maxPoolSize=_MOST_CONNECTIONS,
+            event_listeners=[
+                Commands(meter),
+                Connections(meter, _MOST_CONNECTIONS),
+                *([QueryShapes()] if show_queries else []),
+            ],
         )
         self._database: AsyncIOMotorDatabase[Document] = self._client.get_database(
             name,
@@ -94,9 +105,11 @@ class Database:
             read_preference=ReadPreference.PRIMARY,
         )
         self._sessions = Sessions(self, instance) if instance else None
+        self._transactions = meter.counter(catalogue.TRANSACTIONS)
+        self._retries = meter.counter(catalogue.TRANSACTION_RETRIES).at()
 
     @classmethod
-    def of(cls, settings: ServiceSettings) -> "Database":
+    def of(cls, settings: ServiceSettings, meter: Meter) -> "Database":
         """The database that the settings name."""
         return cls(
             settings.mongodb_uri.get_secret_value(),
@@ -104,6 +117,7 @@ class Database:
             # A process that is started again in its place has the same host and address.
             instance=f"{socket.gethostname()}/{settings.listen}",
             show_queries=settings.log_level == "DEBUG",
+            meter=meter,
         )
 
     def __getitem__(self, collection: str) -> Collection:
@@ -140,6 +154,7 @@ class Database:
             async def attempt(session: AsyncIOMotorClientSession) -> tuple[T, list["Event"]]:
                 nonlocal attempts
                 if attempts:
+                    self._retries.add()
                     if time.monotonic() > until:
                         raise Aborted("Too many change this at the same time; call again.", reason="TOO_MANY_CONFLICTS")
                     # The server's snapshot begins with the body's first operation, so after the wait.
@@ -148,14 +163,20 @@ class Database:
                 tx = Transaction(session)
                 return await body(tx), tx.events
 
-            while True:
-                with suppress(LostRace):
-                    return await session.with_transaction(
-                        attempt,
-                        read_concern=ReadConcern("snapshot"),
-                        write_concern=_DURABLE,
-                        read_preference=ReadPreference.PRIMARY,
-                    )
+            outcome = "failed"
+            try:
+                while True:
+                    with suppress(LostRace):
+                        done: tuple[T, list[Event]] = await session.with_transaction(
+                            attempt,
+                            read_concern=ReadConcern("snapshot"),
+                            write_concern=_DURABLE,
+                            read_preference=ReadPreference.PRIMARY,
+                        )
+                        outcome = "committed"
+                        return done
+            finally:
+                self._transactions.at(outcome).add()
 
     def close(self) -> None:
         self._client.close()

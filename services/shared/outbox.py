@@ -28,6 +28,8 @@ from services.shared.errors import (
     Unavailable,
 )
 from services.shared.ids import new_id
+from services.shared.metrics import catalogue
+from services.shared.metrics.instruments import Meter
 from services.shared.mongo import Collection, Database, Document, Indexes, Transaction
 from services.shared.telemetry import log
 
@@ -38,6 +40,8 @@ _COLLECTION = "outbox"
 _FIRST_ATTEMPT = timedelta(seconds=5)
 _KEEP_DELIVERED = timedelta(days=7)
 _POLL_SECONDS = 1.0
+_SAMPLE_SECONDS = 5.0
+_MOST_COUNTED = 10_000
 _BATCH = 200
 _IN_MEMORY = 10_000
 _BACKOFF_SECONDS = (0.1, 5.0)
@@ -48,9 +52,20 @@ _PASSING = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted, Unauthent
 INDEXES: Indexes = {
     _COLLECTION: [
         IndexModel([("due_at", 1), ("_id", 1)], sparse=True),
+        IndexModel([("waiting_since", 1)], sparse=True),
+        IndexModel([("parked_at", 1)], sparse=True),
         IndexModel([("delivered_at", 1)], sparse=True, expireAfterSeconds=int(_KEEP_DELIVERED.total_seconds())),
     ]
 }
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How an outbox stands: events that wait (counted to 10,000), since when the oldest of them, and parked ones."""
+
+    waiting: int
+    oldest: datetime | None
+    parked: int
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ class Outbox:
         events = [Event(id, topic, message.SerializeToString(), headers) for id, message in payloads]
         if not events:
             return
-        due_at = datetime.now(UTC) + _FIRST_ATTEMPT
+        now = datetime.now(UTC)
         await self._events.insert_many(
             [
                 {
@@ -85,7 +100,8 @@ class Outbox:
                     "payload": e.payload,
                     "trace": dict(headers),
                     "attempts": 0,
-                    "due_at": due_at,
+                    "due_at": now + _FIRST_ATTEMPT,
+                    "waiting_since": now,
                 }
                 for e in events
             ],
@@ -107,7 +123,7 @@ class Outbox:
     async def delivered(self, ids: Sequence[str]) -> None:
         await self._events.update_many(
             {"_id": {"$in": list(ids)}},
-            {"$set": {"delivered_at": datetime.now(UTC)}, "$unset": {"due_at": ""}},
+            {"$set": {"delivered_at": datetime.now(UTC)}, "$unset": {"due_at": "", "waiting_since": ""}},
         )
 
     async def postpone(self, ids: Sequence[str], seconds: float, *, failed: bool = False) -> None:
@@ -120,20 +136,35 @@ class Outbox:
     async def park(self, id: str, error: str) -> None:
         """Gives an event up: it stays in the outbox for an operator to look at."""
         await self._events.update_one(
-            {"_id": id}, {"$set": {"parked_at": datetime.now(UTC), "error": error}, "$unset": {"due_at": ""}}
+            {"_id": id},
+            {"$set": {"parked_at": datetime.now(UTC), "error": error}, "$unset": {"due_at": "", "waiting_since": ""}},
+        )
+
+    async def sample(self) -> Sample:
+        """How it stands now."""
+        ever = {"$gt": datetime.fromtimestamp(0, UTC)}
+        waiting, parked = {"waiting_since": ever}, {"parked_at": ever}
+        oldest = await self._events.find_one(waiting, {"waiting_since": 1}, sort=[("waiting_since", 1)])
+        return Sample(
+            waiting=await self._events.count_documents(waiting, limit=_MOST_COUNTED) if oldest else 0,
+            oldest=oldest["waiting_since"] if oldest else None,
+            parked=await self._events.count_documents(parked, limit=_MOST_COUNTED),
         )
 
 
 class Relay:
     """Delivers a service's events. `run` is a background job of the server."""
 
-    def __init__(self, outbox: Outbox, deliver: Mapping[str, Deliver]) -> None:
+    def __init__(self, outbox: Outbox, deliver: Mapping[str, Deliver], meter: Meter | None = None) -> None:
+        meter = meter or Meter()
         self._outbox = outbox
-        self._lanes = {topic: _Lane(topic, outbox, function) for topic, function in deliver.items()}
+        self._gauges = _Gauges(meter)
+        self._lanes = {topic: _Lane(topic, outbox, function, meter) for topic, function in deliver.items()}
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._poll())
+            group.create_task(self._watch())
             for lane in self._lanes.values():
                 group.create_task(lane.run())
 
@@ -152,11 +183,37 @@ class Relay:
                     lane.offer(event)
             await asyncio.sleep(_POLL_SECONDS * random.uniform(0.8, 1.2))
 
+    async def _watch(self) -> None:
+        while True:
+            self._gauges.set(await self._outbox.sample(), datetime.now(UTC))
+            await asyncio.sleep(_SAMPLE_SECONDS)
+
+
+class _Gauges:
+    """The outbox as it was when it was last looked at."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._waiting = meter.gauge(catalogue.OUTBOX_WAITING).at()
+        self._oldest = meter.gauge(catalogue.OUTBOX_OLDEST).at()
+        self._parked = meter.gauge(catalogue.OUTBOX_PARKED).at()
+        self._sampled = meter.gauge(catalogue.OUTBOX_SAMPLED).at()
+
+    def set(self, sample: Sample, now: datetime) -> None:
+        self._waiting.set(sample.waiting)
+        self._oldest.set((now - sample.oldest).total_seconds() if sample.oldest else 0.0)
+        self._parked.set(sample.parked)
+        self._sampled.set(now.timestamp())
+
 
 class _Lane:
     """The events of one topic, one batch at a time; what arrives meanwhile gathers for the next."""
 
-    def __init__(self, topic: str, outbox: Outbox, deliver: Deliver) -> None:
+    def __init__(self, topic: str, outbox: Outbox, deliver: Deliver, meter: Meter) -> None:
+        attempts = meter.counter(catalogue.OUTBOX_ATTEMPTS)
+        self._delivered, self._postponed, self._refused = (
+            attempts.at(topic, outcome) for outcome in ("delivered", "postponed", "refused")
+        )
+        self._sizes = meter.histogram(catalogue.OUTBOX_BATCH).at(topic)
         self._topic = topic
         self._outbox = outbox
         self._deliver = deliver
@@ -189,12 +246,15 @@ class _Lane:
         """Sends the first events of the queue; False if they have to wait. Whatever happens to us meanwhile, an event
         keeps its place until it is done with.
         """
+        self._sizes.record(len(batch))
         try:
             await self._attempt(batch)
         except _PASSING as error:
+            self._postponed.add()
             await self._back_off(error, [event.id for event in batch])
             return False
         except DomainError as error:
+            self._refused.add()
             if len(batch) == 1:
                 await self._set_aside(batch[0], error)
                 return True
@@ -203,6 +263,7 @@ class _Lane:
                 if not await self._send([event]):
                     return False
             return True
+        self._delivered.add()
         self._failures = 0
         await self._outbox.delivered([event.id for event in batch])
         for _ in batch:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from services.shared.client import set_deadline
 from services.shared.config import ServiceSettings
 from services.shared.errors import DeadlineExceeded, DomainError, Internal, Unavailable
 from services.shared.identity import CallerKind, Verifier
+from services.shared.metrics import catalogue
+from services.shared.metrics.calls import Calls
+from services.shared.metrics.instruments import Meter
+from services.shared.metrics.process import watch_loop
 from services.shared.rpc_errors import abort
 from services.shared.telemetry import Telemetry, log, trace_id
 
@@ -66,7 +71,8 @@ class Server:
         self._telemetry = telemetry
         self._closed: _Closed | None = _Closed("NOT_READY", "The service is starting; call again in a moment.")
         self._health = health.aio.HealthServicer()
-        guard = Guard(Verifier.from_file(settings.trust_file), lambda: self._closed)
+        self._serving = telemetry.meter.gauge(catalogue.SERVING).at()
+        guard = Guard(Verifier.from_file(settings.trust_file), lambda: self._closed, telemetry.meter)
         self._server = aio.server(
             interceptors=[*telemetry.server_interceptors(), guard],
             options=(
@@ -117,6 +123,7 @@ class Server:
         await _insist(prepare)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(ping))
+            group.create_task(watch_loop(self._telemetry.meter))
             for job in jobs:
                 group.create_task(_keep_going(job))
 
@@ -133,6 +140,7 @@ class Server:
             if now != serving:
                 serving = now
                 self._closed = None if now else _NO_DATABASE
+                self._serving.set(int(now))
                 await self._set_health(serving=now)
                 log.info("serving" if now else "not serving")
             await asyncio.sleep(_HEALTH_PERIOD_SECONDS)
@@ -158,9 +166,13 @@ class Server:
 class Guard(aio.ServerInterceptor):
     """The door of every method: is there time, who calls, may they; and errors leave in one form."""
 
-    def __init__(self, verifier: Verifier, closed: "Callable[[], _Closed | None]") -> None:
+    def __init__(self, verifier: Verifier, closed: "Callable[[], _Closed | None]", meter: Meter | None = None) -> None:
         self._verifier = verifier
         self._closed = closed
+        meter = meter or Meter()
+        self._in_flight = meter.gauge(catalogue.IN_FLIGHT).at()
+        self._streams = meter.gauge(catalogue.STREAMS)
+        self._calls = Calls(meter, catalogue.RPC_SERVER)
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
@@ -190,25 +202,40 @@ class Guard(aio.ServerInterceptor):
             identity.set_current_caller(caller)
 
         if handler.response_streaming:
+            streams = self._streams.at(method.removeprefix("/"))
 
             async def stream(request: Message, context: "aio.ServicerContext[Any, Any]") -> Any:
+                streams.add(1)
                 try:
                     await enter(context)
                     async for response in handler.unary_stream(request, context):
                         yield response
                 except Exception as error:
                     await abort(context, _expected(error, method))
+                finally:
+                    streams.add(-1)
 
             return grpc.unary_stream_rpc_method_handler(
                 stream, handler.request_deserializer, handler.response_serializer
             )
 
+        answered, in_flight = self._calls.of(method), self._in_flight
+
         async def unary(request: Message, context: "aio.ServicerContext[Any, Any]") -> Any:
+            began, status = time.perf_counter(), "CANCELLED"
+            in_flight.add(1)
             try:
                 await enter(context)
-                return await handler.unary_unary(request, context)
+                response = await handler.unary_unary(request, context)
+                status = "OK"
+                return response
             except Exception as error:
-                return await abort(context, _expected(error, method))
+                expected = _expected(error, method)
+                status = expected.code.name
+                return await abort(context, expected)
+            finally:
+                in_flight.add(-1)
+                answered(status, began)
 
         return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
 

@@ -1,13 +1,11 @@
-"""Logs and traces. Logs are JSON lines on standard output with the trace's id; traces go out by OTLP when the standard
-OTEL_* variables name an endpoint, and cost nothing otherwise."""
+"""Logs, traces and metrics of a process. Logs are JSON lines on standard output with the trace's id; traces go out by
+OTLP when the standard OTEL_* variables name an endpoint, and cost nothing otherwise; metrics are always counted, and
+read at ALLIANCE_METRICS_LISTEN, or sent by OTLP when OTEL_METRICS_EXPORTER says so.
+"""
 
-import logging
 import os
-import sys
-from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-import structlog
 from grpc import aio
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -15,14 +13,29 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("alliance")
+from services.shared import logs
+from services.shared.logs import log as log
+from services.shared.logs import trace_id as trace_id
+from services.shared.metrics.instruments import Meter
+from services.shared.metrics.process import observe_process
+from services.shared.metrics.prometheus import Endpoint, Exposition
+
+_METRICS_PERIOD_MILLIS = "60000"
 
 
 class Telemetry:
-    """What a process needs to be traced; all of it empty when tracing is off."""
+    """What a process needs to be traced and measured. Without a provider it is not traced."""
 
-    def __init__(self, provider: TracerProvider | None) -> None:
+    def __init__(
+        self,
+        provider: TracerProvider | None = None,
+        meter: Meter | None = None,
+        stops: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        """`stops` are called at the end, to send what is still waiting."""
         self.provider = provider
+        self.meter = meter or Meter()
+        self._stops = stops
 
     @property
     def tracing(self) -> bool:
@@ -47,28 +60,27 @@ class Telemetry:
         """Sends what is still waiting."""
         if self.provider is not None:
             self.provider.shutdown()
+        for stop in self._stops:
+            stop()
 
 
-def start(service: str, log_level: str = "INFO") -> Telemetry:
-    """Sets up this process's logs, and its traces if an OTLP endpoint is configured. Once, from `__main__`."""
-    _start_logs(service, log_level)
-    if not _otlp_configured():
-        return Telemetry(None)
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.instrumentation.pymongo import PymongoInstrumentor
+def start(service: str, log_level: str = "INFO", metrics_listen: str = "") -> Telemetry:
+    """Sets up this process's logs, its metrics, and its traces if an OTLP endpoint is configured. Once, from
+    `__main__`. SystemExit if `metrics_listen` (host:port, empty for none) is taken.
+    """
+    logs.start(service, log_level)
+    resource = Resource.create({"service.name": service})
+    meter = Meter()
+    observe_process(meter)
+    stops: list[Callable[[], None]] = []
+    if metrics_listen:
+        stops.append(_endpoint(metrics_listen, meter, resource).stop)
+    if _sends_metrics():
+        from services.shared.metrics.otlp import Sender
 
-    # The sampler is the standard variables' business too: OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)
-    PymongoInstrumentor().instrument(tracer_provider=provider)
-    return Telemetry(provider)
-
-
-def trace_id() -> str:
-    """The current trace's id in hex; empty outside of a trace."""
-    context = trace.get_current_span().get_span_context()
-    return format(context.trace_id, "032x") if context.is_valid else ""
+        period_seconds = int(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _METRICS_PERIOD_MILLIS) / 1_000
+        stops.append(Sender(meter, resource, period_seconds).stop)
+    return Telemetry(_provider(resource) if _sends("TRACES") else None, meter, stops)
 
 
 def carry() -> dict[str, str]:
@@ -84,40 +96,37 @@ def extract(headers: Mapping[str, str]) -> Context:
     return propagate.extract(headers)
 
 
-def _otlp_configured() -> bool:
+def _provider(resource: Resource) -> TracerProvider:
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.pymongo import PymongoInstrumentor
+
+    # The sampler is the standard variables' business too: OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    PymongoInstrumentor().instrument(tracer_provider=provider)
+    return provider
+
+
+def _endpoint(address: str, meter: Meter, resource: Resource) -> Endpoint:
+    known = {name: str(value) for name, value in resource.attributes.items() if name.startswith("service.")}
+    try:
+        return Endpoint(address, Exposition(meter, known))
+    except OSError as error:
+        raise SystemExit(
+            f"{address} cannot be listened on for metrics ({error.strerror}); if another process has the port, stop "
+            "it, or set ALLIANCE_METRICS_LISTEN to a free one."
+        ) from error
+
+
+def _sends(signal: str) -> bool:
+    """Whether an OTLP endpoint is configured for TRACES, METRICS or LOGS."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
-    return bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return any(os.environ.get(name) for name in names)
 
 
-def _start_logs(service: str, level: str) -> None:
-    def identify(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["service"] = service
-        if found := trace_id():
-            event["trace_id"] = found
-        return event
-
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        identify,
-    ]
-    structlog.configure(
-        processors=[*processors, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
-    logging.basicConfig(level=max(logging.getLevelName(level), logging.WARNING), handlers=[handler], force=True)
+def _sends_metrics() -> bool:
+    """Only when asked for: where there is a Prometheus, everything would be there twice."""
+    return _sends("METRICS") and os.environ.get("OTEL_METRICS_EXPORTER", "none") == "otlp"
