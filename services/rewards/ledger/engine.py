@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from services.rewards.ledger import machine
 from services.rewards.ledger.accounts import Accounts
 from services.rewards.ledger.block import GENESIS, LARGEST_BLOCK, Block, Posting, decode
 from services.rewards.ledger.draft import Draft, Outcome, RequestIdReused
+from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.log import Log
 from services.rewards.ledger.model import Books, Command
 from services.rewards.ledger.postings import records
@@ -195,7 +195,7 @@ class Engine:
         self.projector.offer(
             Changes(
                 block.seq,
-                {id: (account, block.seq, machine.next_due(account)) for id, account in members.items()},
+                {id: (account, block.seq, next_due(account)) for id, account in members.items()},
                 {id: (account, block.seq) for id, account in partners.items()},
                 (transit, block.seq) if transit else None,
                 records(block.seq, block.at, postings),
