@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger check format protos schema ide lock secrets manifests scan sbom container-smoke clean
+.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger drill check format protos schema ide lock secrets manifests scan sbom container-smoke clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ bench-ledger: .venv/installed  ## measure the ledger against the bare store (ARG
 
 chaos-ledger: .venv/installed  ## kill the rewards service or the database 20 times under load, and look for what is lost
 	@$(RUN)/python -m tests.chaos.ledger $(ARGS)
+
+drill: .venv/installed  ## kill, hold, starve, cut off and replace every process under load (ARGS=--quick for a short round)
+	@$(RUN)/python -m tests.drill $(ARGS)
 
 check: .venv/installed  ## format, lint and types
 	@$(RUN)/ruff format --check .

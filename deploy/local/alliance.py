@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -46,8 +46,10 @@ class Alliance:
     that process can be started again by hand.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, fronts: Mapping[str, str] | None = None) -> None:
+        """`fronts` are the addresses (host:port) under which others reach a process that stands behind something."""
         self.options = options
+        self._fronts = dict(fronts or {})
         self.data = options.data.resolve()
         self._ports = {name: port or embedded.free_port() for name, port in _ports(options).items()}
         self._processes: dict[str, Process] = {}
@@ -57,11 +59,15 @@ class Alliance:
     @property
     def url(self) -> str:
         """Where the gateway answers."""
-        return f"http://127.0.0.1:{self._ports['gateway']}"
+        return f"http://{self.target('gateway')}"
 
-    def target(self, service: str) -> str:
-        """Where a service answers, as host:port."""
-        return f"127.0.0.1:{self._ports[service]}"
+    def target(self, name: str) -> str:
+        """Where others reach a process, as host:port."""
+        return self._fronts.get(name, self.address(name))
+
+    def address(self, name: str) -> str:
+        """Where a process listens, as host:port."""
+        return f"127.0.0.1:{self._ports[name]}"
 
     @property
     def operator_secret(self) -> str:
@@ -155,7 +161,7 @@ class Alliance:
             own = {
                 "MONGODB_URI": uri,
                 "ALLIANCE_MONGODB_DATABASE": f"{self.options.database_prefix}_{name}",
-                "ALLIANCE_LISTEN": self.target(name),
+                "ALLIANCE_LISTEN": self.address(name),
                 "ALLIANCE_IDENTITY_KEY_FILE": str(keys.identity_key(self._keys, name)),
             }
             if name == "partners":
@@ -167,18 +173,19 @@ class Alliance:
                     (sys.executable, "-m", f"services.{name}"),
                     {**common, **own},
                     self._ports[name],
-                    partial(_serving, self.target(name)),
+                    service_ready(self.address(name)),
                 )
             )
         gateway = {
-            "ALLIANCE_LISTEN": self.target("gateway"),
+            "ALLIANCE_LISTEN": self.address("gateway"),
             "ALLIANCE_ISSUER": self.url,
             "ALLIANCE_TOKEN_KEY_FILE": str(keys.token_key(self._keys)),
             "ALLIANCE_IDENTITY_KEY_FILE": str(keys.identity_key(self._keys, "gateway")),
         }
         command = (sys.executable, "-m", "gateway")
         port = self._ports["gateway"]
-        programs.append(Program("gateway", command, {**common, **gateway}, port, partial(_ready, self.url)))
+        ready = gateway_ready(f"http://{self.address('gateway')}")
+        programs.append(Program("gateway", command, {**common, **gateway}, port, ready))
         return programs
 
     def _database(self) -> Program:
@@ -228,6 +235,16 @@ def _free(port: int) -> bool:
 async def _report_when_healthy(process: Process, began: float, healthy: Healthy) -> None:
     await process.wait_until_healthy(_HEALTHY_WITHIN_SECONDS)
     healthy(process.name, time.monotonic() - began)
+
+
+def service_ready(target: str) -> Callable[[], Awaitable[bool]]:
+    """Asks a service whether it is well."""
+    return partial(_serving, target)
+
+
+def gateway_ready(url: str) -> Callable[[], Awaitable[bool]]:
+    """Asks a gateway whether it is well, and all that it needs."""
+    return partial(_ready, url)
 
 
 async def _serving(target: str) -> bool:

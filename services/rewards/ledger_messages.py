@@ -10,7 +10,6 @@ from alliance.rewards.v1 import rewards_pb2
 from services.rewards.domain.moments import millis, moment
 from services.rewards.ledger import machine
 from services.rewards.ledger.draft import Outcome
-from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import (
     Allot,
     Cancelled,
@@ -20,12 +19,9 @@ from services.rewards.ledger.model import (
     Issue,
     Issued,
     Lot,
-    Pended,
     Place,
     Refusal,
-    Reversed,
     Void,
-    Withdrawn,
 )
 from services.rewards.messages import Messages
 from services.shared import checks
@@ -109,10 +105,10 @@ class Outcomes:
             message.refusal.CopyFrom(pb.CommandRefusal(reason=reason, available=available, required=required))
             return message
         for event in outcome.decision:
-            if isinstance(event, Issued | Pended | Captured | Cancelled | Withdrawn | Reversed):
+            if isinstance(event, Issued | Captured | Cancelled):
                 message.lots.extend(self._to.lots(event.lots))
             if isinstance(event, Cancelled):
-                message.shortfall_points = points_of(event.owed)
+                message.shortfall_points = event.owed
         return message
 
 

@@ -9,7 +9,7 @@ import random
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorDatabase,
 )
 from pymongo import IndexModel, ReadPreference
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -146,40 +146,55 @@ class Database:
         attempts = 0
         until = time.monotonic() + _CONFLICTS_FOR_SECONDS
         first_wait, longest_wait = _CONFLICT_WAIT_SECONDS
+        outcome = "failed"
         async with await self._client.start_session() as session:
             if self._sessions is not None:
                 session_id: Any = session.session_id
                 await self._sessions.enter(bytes(session_id["id"]))
-
-            async def attempt(session: AsyncIOMotorClientSession) -> tuple[T, list["Event"]]:
-                nonlocal attempts
-                if attempts:
-                    self._retries.add()
-                    if time.monotonic() > until:
-                        raise Aborted("Too many change this at the same time; call again.", reason="TOO_MANY_CONFLICTS")
-                    # The server's snapshot begins with the body's first operation, so after the wait.
-                    await asyncio.sleep(random.uniform(0, min(longest_wait, first_wait * 2**attempts)))
-                attempts += 1
-                tx = Transaction(session)
-                return await body(tx), tx.events
-
-            outcome = "failed"
             try:
                 while True:
-                    with suppress(LostRace):
-                        done: tuple[T, list[Event]] = await session.with_transaction(
-                            attempt,
-                            read_concern=ReadConcern("snapshot"),
-                            write_concern=_DURABLE,
-                            read_preference=ReadPreference.PRIMARY,
-                        )
+                    try:
+                        done = await self._attempt(session, body)
+                    except (LostRace, PyMongoError) as error:
+                        if not _may_start_over(error) or time.monotonic() > until:
+                            raise _lasting(error) from error
+                    else:
                         outcome = "committed"
                         return done
+                    attempts += 1
+                    self._retries.add()
+                    # The server's snapshot begins with the body's first operation, so after the wait.
+                    await asyncio.sleep(random.uniform(0, min(longest_wait, first_wait * 2**attempts)))
             finally:
                 self._transactions.at(outcome).add()
 
+    async def _attempt(
+        self, session: AsyncIOMotorClientSession, body: Callable[[Transaction], Awaitable[T]]
+    ) -> tuple[T, list["Event"]]:
+        """Motor's own `with_transaction` commits where it does not look at what comes of it."""
+        tx = Transaction(session)
+        async with session.start_transaction(ReadConcern("snapshot"), _DURABLE, ReadPreference.PRIMARY):
+            result = await body(tx)
+        return result, tx.events
+
     def close(self) -> None:
         self._client.close()
+
+
+def _may_start_over(error: Exception) -> bool:
+    """Whether nothing of the transaction happened, and the same again may well succeed: others were faster, or the
+    server forgot it (it was started again, or another member of the replica set took over).
+    """
+    return isinstance(error, LostRace) or (
+        isinstance(error, PyMongoError) and error.has_error_label("TransientTransactionError")
+    )
+
+
+def _lasting(error: Exception) -> Exception:
+    """What a caller is told when starting over has not helped, or would not."""
+    if isinstance(error, ConnectionFailure) or not _may_start_over(error):
+        return error
+    return Aborted("Too many change this at the same time; call again.", reason="TOO_MANY_CONFLICTS")
 
 
 def duplicate_index(error: Exception) -> str:

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from alliance.common.v1 import access_pb2
 from services.shared import identity
@@ -53,6 +53,9 @@ class _Closed:
     message: str
 
 
+# InternalError, UnknownError, OutOfDiskSpace: the database's own trouble, which an operator has to end; until then a
+# caller can only wait, and is told so.
+_DATABASE_FAILS = frozenset({1, 8, 14031})
 _NO_DATABASE = _Closed("DATABASE_UNAVAILABLE", "The database cannot be reached; call again in a moment.")
 
 
@@ -258,6 +261,9 @@ def _expected(error: Exception, method: str) -> DomainError:
     if isinstance(error, PyMongoError) and _passing(error):
         log.warning("database unreachable", method=method, error=str(error))
         return Unavailable(_NO_DATABASE.message, reason=_NO_DATABASE.reason)
+    if isinstance(error, OperationFailure) and error.code in _DATABASE_FAILS:
+        log.error("the database fails", method=method, error=str(error))
+        return Unavailable(_NO_DATABASE.message, reason=_NO_DATABASE.reason)
     log.error("unexpected error", method=method, exc_info=error)
     return Internal(
         "Something unexpected went wrong here; nothing that you can correct. Report it with the trace id.",
@@ -275,8 +281,10 @@ def _passing(error: PyMongoError) -> bool:
         WTimeoutError,
     )
 
-    return error.timeout or isinstance(
-        error, AutoReconnect | ConnectionFailure | ExecutionTimeout | NetworkTimeout | WTimeoutError
+    return (
+        error.timeout
+        or isinstance(error, AutoReconnect | ConnectionFailure | ExecutionTimeout | NetworkTimeout | WTimeoutError)
+        or any(map(error.has_error_label, ("TransientTransactionError", "UnknownTransactionCommitResult")))
     )
 
 
