@@ -1,9 +1,11 @@
 """The gateway as an ASGI application: routes, what every response carries, health, and the order of stopping."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from uuid import uuid4
 
 from starlette.applications import Starlette
@@ -24,9 +26,11 @@ from gateway.engine.shape import Budget
 from gateway.errors import masked
 from gateway.http import GraphQLEndpoint
 from gateway.limits import Buckets
+from gateway.metrics import Measures
 from gateway.oauth import OAuth
 from gateway.problems import problem_of
 from gateway.tokens import TokenKeys, Tokens
+from services.shared.metrics.process import watch_loop
 from services.shared.telemetry import Telemetry, log, trace_id
 
 GRAPHQL_PATH = "/graphql"
@@ -51,7 +55,9 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         member_seconds=settings.member_token_seconds,
     )
     backends = Backends(settings, telemetry)
-    graphql = GraphQLEndpoint(_documents(settings), backends, tokens, settings, ide.page())
+    measures = Measures(telemetry.meter)
+    graphql = GraphQLEndpoint(_documents(settings), backends, tokens, settings, ide.page(), measures)
+    measures.observe(graphql.documents.ways, graphql.documents.cache)
     buckets = Buckets(settings.token_requests_per_second, settings.token_requests_burst)
     health = Health(backends)
     routes: list[BaseRoute] = [
@@ -63,19 +69,27 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     if ide.installed():
         routes.append(Mount(ide.MOUNT, StaticFiles(directory=ide.MODULES)))
 
+    paths = frozenset(route.path for route in routes if isinstance(route, Route | Mount))
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        lag = asyncio.create_task(watch_loop(telemetry.meter))
         yield
+        lag.cancel()
         await backends.close()
         telemetry.stop()
 
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[*_tracing(telemetry), Middleware(Envelope), Middleware(Direct, graphql=graphql)],
+        middleware=[
+            *_tracing(telemetry),
+            Middleware(Envelope, measures=measures, paths=paths),
+            Middleware(Direct, graphql=graphql),
+        ],
         exception_handlers={HTTPException: _http_error},
     )
-    # For telemetry: how many operations plans answered, and how many they did not.
+    # For whoever has the application alone: the counts of what it did.
     app.state.ways = graphql.documents.ways
     return app
 
@@ -143,36 +157,43 @@ class Health:
 class Envelope:
     """What every response carries: the request's id and security headers; and one form for what nobody expected."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, paths: frozenset[str]) -> None:
         self._app = app
+        self._measures = measures
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began, status = perf_counter(), 0
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         request_id = scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-        started = False
 
         async def enveloped(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 headers = [*message.get("headers", ()), *_SECURITY, (b"x-request-id", request_id.encode("latin-1"))]
                 if not any(name == _POLICY[0] for name, _ in headers):
                     headers.append(_POLICY)
                 message["headers"] = headers
             await send(message)
 
+        self._measures.in_flight.add(1)
         try:
             await self._app(scope, receive, enveloped)
         except Exception as error:
             log.error("unexpected error", path=scope["path"], request_id=request_id, exc_info=error)
-            if started:
+            if status:
                 raise
             told = masked()
             content = {"message": told.message, "extensions": {**told.extensions, "traceId": trace_id() or request_id}}
             await JSONResponse({"errors": [content]}, 500)(scope, receive, enveloped)
+        finally:
+            self._measures.in_flight.add(-1)
+            path = scope["path"]
+            self._measures.answered(scope["method"], path if path in self._paths else "other", status, began)
 
 
 class Direct:

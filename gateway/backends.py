@@ -18,6 +18,7 @@ from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
 from gateway.config import Settings
 from gateway.engine.batch import Batcher
 from gateway.engine.source import Source
+from gateway.metrics import Batches
 from services.shared.client import Client
 from services.shared.errors import DeadlineExceeded, DomainError
 from services.shared.identity import GATEWAY, Caller, Signer
@@ -55,7 +56,7 @@ class Backends:
         self._late_timeout_seconds = settings.late_call_timeout_seconds
         self._late_until: dict[ServiceDescriptor, float] = {}
         tracer = trace.get_tracer("gateway", tracer_provider=telemetry.provider) if telemetry.tracing else None
-        self.batcher = Batcher(self._read, tracer)
+        self.batcher = Batcher(self._read, tracer, Batches(telemetry.meter))
 
     async def call(
         self,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ from gateway.backends import Backends
 from gateway.bodies import BodyTooLarge, read_body
 from gateway.config import Settings
 from gateway.context import Request
-from gateway.engine.document import DocumentInvalid, Documents
+from gateway.engine.document import DocumentInvalid, Documents, Operation
 from gateway.engine.shape import TooExpensive
 from gateway.errors import (
     BAD_USER_INPUT,
@@ -28,6 +29,7 @@ from gateway.errors import (
     masked,
 )
 from gateway.ide import Page
+from gateway.metrics import FAILED, OK, REFUSED, Measures, outcome_of
 from gateway.negotiation import GRAPHQL, JSON, media_type, wants_page
 from gateway.tokens import TokenInvalid, Tokens
 from services.shared.identity import Caller, CallerKind
@@ -74,6 +76,7 @@ class GraphQLEndpoint:
     tokens: Tokens
     settings: Settings
     page: Page
+    measures: Measures
     # A request without a token asks as anyone.
     anyone: Caller = field(default=_ANYONE)
 
@@ -95,6 +98,7 @@ class GraphQLEndpoint:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
                 return await self._execute(asked, Request(viewer, self.backends, request_id), type, get=get)
         except Refusal as refusal:
+            self.measures.refused(refusal.error.extensions["code"])
             errors = [_located(refusal.error, request_id)]
             return _response({"errors": errors}, refusal.status, type or JSON, refusal.headers)
         except TimeoutError:
@@ -115,22 +119,36 @@ class GraphQLEndpoint:
                     reason="METHOD_NOT_ALLOWED",
                     headers={"Allow": "POST"},
                 )
-            result = await self.documents.answer(operation, asked.variables, request)
+            return await self._answer(operation, asked, request, type)
         except DocumentInvalid as invalid:
+            self.measures.refused(DOCUMENT_INVALID)
             errors = [formatted(_of_its_author(error), DOCUMENT_INVALID, request.id) for error in invalid.errors]
             return _response({"errors": errors}, wrong, type)
         except TooExpensive as expensive:
+            self.measures.refused(DOCUMENT_TOO_EXPENSIVE)
             refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
             return _response({"errors": [_located(refused, request.id)]}, wrong, type)
-        if isinstance(result, bytes):
-            return Answer(b'{"data":' + result + b"}", 200, type)
-        if not result.errors:
-            return _response({"data": result.data}, 200, type)
-        errors = [formatted(error, BAD_USER_INPUT, request.id) for error in result.errors]
-        if result.data is None and not any(error.path for error in result.errors):
-            # Variables that do not fit: nothing was executed.
-            return _response({"errors": errors}, wrong, type)
-        return _response({"errors": errors, "data": result.data}, 200, type)
+
+    async def _answer(self, operation: Operation, asked: Asked, request: Request, type: str) -> ASGIApp:
+        began, outcome = perf_counter(), FAILED
+        try:
+            result = await self.documents.answer(operation, asked.variables, request)
+            outcome = OK
+            if isinstance(result, bytes):
+                return Answer(b'{"data":' + result + b"}", 200, type)
+            if not result.errors:
+                return _response({"data": result.data}, 200, type)
+            errors = [formatted(error, BAD_USER_INPUT, request.id) for error in result.errors]
+            outcome = outcome_of(errors, answered=result.data is not None)
+            if result.data is None and not any(error.path for error in result.errors):
+                # Variables that do not fit: nothing was executed.
+                return _response({"errors": errors}, 400 if type == GRAPHQL else 200, type)
+            return _response({"errors": errors, "data": result.data}, 200, type)
+        except TooExpensive:
+            outcome = REFUSED
+            raise
+        finally:
+            self.measures.executed(operation, outcome, began)
 
     def _viewer(self, http: HttpRequest) -> Caller:
         """Who asks; without a token, anyone. A token that does not hold is refused, never taken for none."""

@@ -46,9 +46,13 @@ class _Waiting:
 class Batcher:
     """One per process."""
 
-    def __init__(self, call: Call, tracer: trace.Tracer | None = None) -> None:
+    def __init__(
+        self, call: Call, tracer: trace.Tracer | None = None, measure: Callable[[Source, int], None] | None = None
+    ) -> None:
+        """`measure` is told of each call, and how many keys it asks for."""
         self._call = call
         self._tracer = tracer
+        self._measure = measure or (lambda source, keys: None)
         self._waiting: dict[tuple[Source, Arguments, Caller | None], _Waiting] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -111,6 +115,7 @@ class Batcher:
         links: list[trace.Link],
     ) -> Outcomes:
         try:
+            self._measure(source, len(futures))
             request = source.request(list(futures), arguments)
             if self._tracer is None:
                 response = await self._call(source, request, caller)

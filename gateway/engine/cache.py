@@ -22,6 +22,7 @@ class Cache(Generic[T]):
         self._most_bytes = most_bytes
         self._kept: OrderedDict[bytes, T] = OrderedDict()
         self.bytes = 0
+        self._hits = self._misses = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -29,11 +30,19 @@ class Cache(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self._kept.values())
 
+    @property
+    def found(self) -> tuple[int, int]:
+        """How often something was there, and how often it was not."""
+        return self._hits, self._misses
+
     def get(self, key: bytes) -> T | None:
         """What is kept under a key, from now on the last to go."""
         found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
+        if found is None:
+            self._misses += 1
+            return None
+        self._hits += 1
+        self._kept.move_to_end(key)
         return found
 
     def put(self, key: bytes, thing: T) -> None:

@@ -14,6 +14,7 @@ from graphql import (
     ASTValidationRule,
     DocumentNode,
     ExecutionResult,
+    FieldNode,
     GraphQLError,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
@@ -76,6 +77,15 @@ class Operation:
     plans: OrderedDict[tuple[Any, ...], Compiled | None] = field(default_factory=OrderedDict)
     costs: dict[tuple[Any, ...], int] = field(default_factory=dict)
     counted: tuple[str, ...] = ()
+    # What it is counted under: its type, and the one root field that it asks for.
+    type: str = field(init=False)
+    field: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        selections = self.node.selection_set.selections
+        only = selections[0] if len(selections) == 1 else None
+        self.type = self.node.operation.value
+        self.field = only.name.value if isinstance(only, FieldNode) else "several"
 
 
 @dataclass(eq=False)

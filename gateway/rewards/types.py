@@ -30,6 +30,9 @@ class EntryKind(Enum):
     EXPIRE = enum_value(pb.ENTRY_KIND_EXPIRE, "Points whose time was over.")
     CANCEL = enum_value(pb.ENTRY_KIND_CANCEL, "Points of a claim, taken back.")
     REPAY = enum_value(pb.ENTRY_KIND_REPAY, "Points that went to what the member had to repay.")
+    REVERSE = enum_value(pb.ENTRY_KIND_REVERSE, "Points given for a reward, given back.")
+    GIVE = enum_value(pb.ENTRY_KIND_GIVE, "Points given to another member.")
+    TAKE = enum_value(pb.ENTRY_KIND_TAKE, "Points that another member gave.")
 
 
 @strawberry.enum(description="Where a redemption is.")

@@ -11,6 +11,7 @@ from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger_rpc import LedgerRpc
 from services.rewards.messages import Messages
+from services.rewards.metrics import LedgerMetrics
 from services.rewards.partners import PartnersClient, deliveries
 from services.rewards.rpc import RewardsRpc
 from services.rewards.service.earnings import Earnings
@@ -58,6 +59,7 @@ async def main() -> None:
     ttl = timedelta(seconds=settings.redemption_ttl_seconds)
     redemptions = Redemptions(RedemptionStore(database), ledger, partners, idempotency, clock.now, ttl)
     sweeper = Sweeper(ledger, earnings, redemptions, clock.now, settings.sweep_period_seconds)
+    LedgerMetrics(observed.meter, ledger, sweeper)
     settlements = Settlements(SettlementStore(database), ledger, sweeper.sweep, clock.now)
     wallets = Wallets(ledger, clock.now)
     rpc = RewardsRpc(earnings, redemptions, settlements, wallets, idempotency, Messages(settings.currency))

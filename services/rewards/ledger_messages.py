@@ -10,6 +10,7 @@ from alliance.rewards.v1 import rewards_pb2
 from services.rewards.domain.moments import millis, moment
 from services.rewards.ledger import machine
 from services.rewards.ledger.draft import Outcome
+from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import (
     Allot,
     Cancelled,
@@ -19,9 +20,12 @@ from services.rewards.ledger.model import (
     Issue,
     Issued,
     Lot,
+    Pended,
     Place,
     Refusal,
+    Reversed,
     Void,
+    Withdrawn,
 )
 from services.rewards.messages import Messages
 from services.shared import checks
@@ -105,10 +109,10 @@ class Outcomes:
             message.refusal.CopyFrom(pb.CommandRefusal(reason=reason, available=available, required=required))
             return message
         for event in outcome.decision:
-            if isinstance(event, Issued | Captured | Cancelled):
+            if isinstance(event, Issued | Pended | Captured | Cancelled | Withdrawn | Reversed):
                 message.lots.extend(self._to.lots(event.lots))
             if isinstance(event, Cancelled):
-                message.shortfall_points = event.owed
+                message.shortfall_points = points_of(event.owed)
         return message
 
 

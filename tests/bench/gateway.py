@@ -1,27 +1,28 @@
 """How fast the gateway is: `make bench-gateway`, or with ARGS=--quick in under 50 seconds.
 
-Three gateways answer the same query over the same four services with canned answers, one after the other: this one
-(engine), Strawberry with dataloaders (stock), and a plan written by hand for this one query (handwritten). All check
-real tokens; the engine checks limits and cost too. Tracing is off unless OTEL_EXPORTER_OTLP_ENDPOINT is set. The last
-line is one JSON object.
+Three gateways answer the same query: this one (engine) with real tokens, access rules, limits, cost checks and tracing
+of a tenth of all requests; Strawberry with dataloaders (stock); and a plan written by hand for this one query
+(handwritten). The last two check the token, and do nothing else of that.
+
+- Over the real services on the embedded database, all on one machine: what the whole gives. The database is its limit.
+- Over the answers of those services, replayed from memory, so that the gateway is the limit: what the gateway gives.
+  Here it has a core to itself, and the rest, load included, has the others.
+
+The table says which is which; the last line is one JSON object, where what is not `real_` is the gateway's own.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
-
-from deploy.local.embedded import free_port
-from deploy.local.keys import ensure_keys, identity_key, token_key
+from deploy.local.keys import identity_key, token_key
 from gateway import schema
 from gateway.backends import Backends
 from gateway.config import Limits, Settings
@@ -30,149 +31,163 @@ from gateway.engine.document import Documents
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget
 from gateway.problems import problem_of
-from gateway.tokens import TokenKeys, Tokens
 from services.shared.identity import Caller, CallerKind
 from services.shared.telemetry import Telemetry
-from tests.bench.load import Measured, Target, generator, measure, paced
+from tests.bench import rig
+from tests.bench.load import Measured, Target, at_rate, generator, measure, nothing_at_rate
 from tests.bench.query import MANY_MEMBERS, ONE_MEMBER
 
-ISSUER = "http://gateway.bench"
-WAIT_SECONDS = 20
-ROUNDS = 3
+Result = dict[str, object]
+
+# Of all requests, at which the engine is measured.
+SAMPLED = 0.1
+_AT_ONCE = 16
+_SHARE_OF_PEAK = 0.7
+
+
+class Run:
+    """How long each measurement takes, and how many members there are."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.members = 300 if quick else 3_000
+        self.rounds = 3 if quick else 5
+        self.seconds = 1 if quick else 6
+        self.step_seconds = 1 if quick else 4
+        self.pace_seconds = 2 if quick else 15
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench-gateway")
     parser.add_argument("--quick", action="store_true", help="the same figures from shorter runs, in under 50 s")
-    quick = parser.parse_args().quick
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        keys = Path(folder)
-        ensure_keys(keys)
-        environment = environment_of(keys)
-        run = Run(2 if quick else 8, 1 if quick else 4)
-        stack.enter_context(process([sys.executable, "-m", "tests.bench.services", port_of(environment)], environment))
-        targets = {name: stack.enter_context(gateway(name, environment, keys)) for name in COMMANDS}
-        result = run.all(targets)
-        result["plan_ms"] = plan_ms()
-        result["rpcs_for_50_members"] = asyncio.run(rpcs_for_50_members(environment, keys))
-    report(result)
+    run = Run(quick=parser.parse_args().quick)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing outlives it
+    with tempfile.TemporaryDirectory(prefix="bench-gateway-") as name, ExitStack() as stack:
+        folder = Path(name)
+        collector = stack.enter_context(rig.collector())
+        with rig.real(folder, run.members, rig.traced(collector, SAMPLED)) as services:
+            print(f"load by {generator()}; {os.cpu_count()} cores; {run.members:,} members", flush=True)
+            result = over_services(run, services, collector)
+            rpcs = asyncio.run(rpcs_for_50_members(services))
+            answers = rig.recording(services, folder)
+        rig.keep_off_the_gateways_core()
+        backend = stack.enter_context(rig.recorded(answers, services))
+        result |= over_answers(run, backend, collector)
+    result["plan_ms"] = plan_ms()
+    result["rpcs_for_50_members"] = rpcs
+    print(f"{'first sight of a document':44}{result['plan_ms']:>10} ms")
+    print(f"50 members over four services: {rpcs}")
+    print(json.dumps(result))
 
 
-def environment_of(keys: Path) -> dict[str, str]:
-    services = f"127.0.0.1:{free_port()}"
-    targets = {f"ALLIANCE_{name}_TARGET": services for name in ("ACCOUNTS", "PARTNERS", "LOGISTICS", "REWARDS")}
+def over_services(run: Run, backend: rig.Backend, collector: str) -> Result:
+    """The whole alliance."""
+    _head("real services, embedded database, 16 connections")
+    rps = {}
+    for name in rig.GATEWAYS:
+        with rig.gateway(name, backend, **rig.traced(collector, SAMPLED)) as target:
+            rps[name] = _line(name, _ask(target, seconds=run.seconds)).rps
     return {
-        **os.environ,
-        **targets,
-        "ALLIANCE_ISSUER": ISSUER,
-        "ALLIANCE_TOKEN_KEY_FILE": str(token_key(keys)),
-        "ALLIANCE_IDENTITY_KEY_FILE": str(identity_key(keys, "gateway")),
-        "ALLIANCE_LOG_LEVEL": "WARNING",
+        "real_engine_rps": round(rps["engine"]),
+        "real_stock_rps": round(rps["stock"]),
+        "real_handwritten_rps": round(rps["handwritten"]),
+        "real_engine_vs_stock": round(rps["engine"] / rps["stock"], 2),
     }
 
 
-def port_of(environment: dict[str, str]) -> str:
-    return environment["ALLIANCE_ACCOUNTS_TARGET"].rpartition(":")[2]
-
-
-def uvicorn(app: str, port: int) -> list[str]:
-    options = f"--port {port} --loop uvloop --http httptools --log-level warning --no-access-log --lifespan off"
-    return [sys.executable, "-m", "uvicorn", app, *options.split()]
-
-
-COMMANDS = {
-    "engine": lambda _: [sys.executable, "-m", "gateway"],
-    "stock": lambda port: uvicorn("tests.bench.stock:app", port),
-    "handwritten": lambda port: uvicorn("tests.bench.handwritten:app", port),
-}
-
-
-@contextmanager
-def process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    started = subprocess.Popen(command, env=environment)
-    try:
-        yield started
-    finally:
-        started.terminate()
-        started.wait(10)
-
-
-@contextmanager
-def gateway(name: str, environment: dict[str, str], keys: Path) -> Iterator[Target]:
-    """A gateway that answers the query already."""
-    port = free_port()
-    tokens = Tokens(TokenKeys.from_file(token_key(keys)), ISSUER, partner_seconds=3_600, member_seconds=600)
-    environment = {**environment, "ALLIANCE_LISTEN": f"127.0.0.1:{port}"}
-    with process(COMMANDS[name](port), environment) as started:
-        path = "/graphql" if name == "engine" else "/"
-        target = Target(name, f"http://127.0.0.1:{port}{path}", started.pid, tokens.for_operator("operator").text)
-        wait_for(target)
-        yield target
-
-
-def wait_for(target: Target) -> None:
-    headers = {"authorization": f"Bearer {target.token}", "accept": "application/json"}
-    body = {"query": ONE_MEMBER, "variables": {"id": "member_1"}}
-    until = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            answer = httpx.post(target.url, json=body, headers=headers).json()
-            if len(answer["data"]["member"]["dropOffs"]["nodes"]) == 20:
-                return
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            pass
-        if time.monotonic() > until:
-            raise SystemExit(f"{target.name} does not answer at {target.url}")
-        time.sleep(0.1)
-
-
-class Run:
-    """Measures of so many seconds each, and of so many for each step of growth."""
-
-    def __init__(self, seconds: float, step_seconds: float) -> None:
-        self._seconds = seconds
-        self._step_seconds = step_seconds
-
-    def all(self, targets: dict[str, Target]) -> dict[str, object]:
-        print(f"load by {generator()}; {os.cpu_count()} cores", flush=True)
-        print(f"{'16 connections, 10,000 members':34}{'rps':>8}{'CPU ms':>9}{'p99 ms':>9}{'failed':>8}")
+def over_answers(run: Run, backend: rig.Backend, collector: str) -> Result:
+    """The gateways alone."""
+    with ExitStack() as stack:
+        targets = {
+            name: stack.enter_context(rig.gateway(name, backend, alone=True, **rig.traced(collector, SAMPLED)))
+            for name in rig.GATEWAYS
+        }
+        _head("the services' answers replayed, 16 connections")
         # In turns, so that what else the machine does falls on all of them; the middle one counts.
         rounds = [
-            {name: self._ask(target, ONE_MEMBER, None, 16, self._seconds) for name, target in targets.items()}
-            for _ in range(ROUNDS)
+            {name: _ask(target, seconds=run.seconds) for name, target in targets.items()} for _ in range(run.rounds)
         ]
-        found = {name: sorted((each[name] for each in rounds), key=_rps)[ROUNDS // 2] for name in targets}
+        found = {name: _middle([each[name] for each in rounds]) for name in targets}
         for name, measured in found.items():
-            self._line(name, measured)
-        engine, stock, handwritten = found["engine"], found["stock"], found["handwritten"]
-        p99 = paced(targets["engine"], ONE_MEMBER, rate=0.7 * engine.rps, seconds=self._seconds)
-        print(f"{'engine, p99 at 70 % of its peak':34}{p99:26.1f}")
+            _line(name, measured)
+        result = _compared(found) | _paces(run, targets, found)
+        _head("cost growth, 16 connections unless it says otherwise")
         for first in (1, 10, 100):
             for name in ("engine", "stock"):
                 # The stock executor takes more than a second for 16 long lists.
-                seconds = self._step_seconds + first // 100
-                measured = self._ask(targets[name], MANY_MEMBERS, first, 16, seconds)
-                self._line(f"{name}, lists of {first} members", measured)
-        for connections in (1, 64, 256):
-            measured = self._ask(targets["engine"], ONE_MEMBER, None, connections, self._step_seconds)
-            self._line(f"engine, {connections} connections", measured)
-        return {
-            "engine_rps": round(engine.rps),
-            "stock_rps": round(stock.rps),
-            "handwritten_rps": round(handwritten.rps),
-            "engine_vs_stock": round(engine.rps / stock.rps, 2),
-            "engine_vs_handwritten": round(engine.rps / handwritten.rps, 2),
-            "engine_cpu_ms": round(engine.cpu_ms, 3),
-            "stock_cpu_ms": round(stock.cpu_ms, 3),
-            "p99_ms_at_70": round(p99, 1),
-        }
+                seconds = run.step_seconds + (first // 100) * (name == "stock")
+                measured = measure(targets[name], MANY_MEMBERS, first=first, connections=_AT_ONCE, seconds=seconds)
+                _line(f"{name}, lists of {first} over four services", measured)
+        for connections in (1, 16, 64, 256):
+            _line(f"engine, {connections} connections", _ask(targets["engine"], connections, run.step_seconds))
+        return result | _tracing(run, targets["engine"], backend, collector, stack)
 
-    def _ask(self, target: Target, query: str, first: int | None, connections: int, seconds: float) -> Measured:
-        return measure(target, query, first=first, connections=connections, seconds=seconds)
 
-    def _line(self, name: str, measured: Measured) -> None:
-        figures = f"{measured.rps:8.0f}{measured.cpu_ms:9.3f}{measured.p99_ms:9.1f}{measured.failed:8d}"
-        print(f"{name:34}{figures}", flush=True)
+def _compared(found: dict[str, Measured]) -> Result:
+    engine, stock, handwritten = found["engine"], found["stock"], found["handwritten"]
+    return {
+        "engine_rps": round(engine.rps),
+        "stock_rps": round(stock.rps),
+        "handwritten_rps": round(handwritten.rps),
+        "engine_vs_stock": round(engine.rps / stock.rps, 2),
+        "engine_vs_handwritten": round(engine.rps / handwritten.rps, 2),
+        "engine_cpu_ms": round(engine.cpu_ms, 3),
+        "stock_cpu_ms": round(stock.cpu_ms, 3),
+        "handwritten_cpu_ms": round(handwritten.cpu_ms, 3),
+    }
+
+
+def _paces(run: Run, targets: dict[str, Target], found: dict[str, Measured]) -> Result:
+    """Latency below the peak, from when each request was due; and what of it is the machine's own."""
+    print(f"\n{'at a fixed rate':44}{'rps':>8}{'p50 ms':>9}{'p99 ms':>9}")
+
+    def line(name: str, rate: float, *percentiles: float) -> None:
+        print(f"{name:44}{rate:8.0f}" + "".join(f"{each:9.1f}" for each in percentiles), flush=True)
+
+    result: Result = {}
+    for name in ("engine", "handwritten"):
+        rate = _SHARE_OF_PEAK * found[name].rps
+        answers = at_rate(targets[name], ONE_MEMBER, rate=rate, seconds=run.pace_seconds)
+        p99 = answers.percentile_ms(0.99)
+        line(f"{name}, 70 % of its peak", rate, answers.percentile_ms(0.5), p99)
+        result["p99_ms_at_70" if name == "engine" else f"{name}_p99_ms_at_70"] = round(p99, 1)
+    rate = _SHARE_OF_PEAK * found["engine"].rps
+    answers = nothing_at_rate(targets["engine"], rate=rate, seconds=run.pace_seconds)
+    p99 = answers.percentile_ms(0.99)
+    line("GET /healthz, the machine's own", rate, answers.percentile_ms(0.5), p99)
+    return {**result, "machine_p99_ms": round(p99, 1)}
+
+
+def _tracing(run: Run, tenth: Target, backend: rig.Backend, collector: str, stack: ExitStack) -> Result:
+    """What traces cost: of no request, a tenth, all."""
+    _head("traces of no request, of a tenth, of all")
+    targets = {
+        "off": stack.enter_context(rig.gateway("engine", backend, alone=True)),
+        "10": tenth,
+        "100": stack.enter_context(rig.gateway("engine", backend, alone=True, **rig.traced(collector, 1.0))),
+    }
+    rounds = [{name: _ask(target, seconds=run.seconds) for name, target in targets.items()} for _ in range(run.rounds)]
+    found = {name: _middle([each[name] for each in rounds]) for name in targets}
+    for name, measured in found.items():
+        _line(f"engine, tracing {name}{'' if name == 'off' else ' %'}", measured)
+    return {f"tracing_{name}_rps": round(measured.rps) for name, measured in found.items()}
+
+
+def _ask(target: Target, connections: int = _AT_ONCE, seconds: float = 1) -> Measured:
+    return measure(target, ONE_MEMBER, first=None, connections=connections, seconds=seconds)
+
+
+def _middle(measured: list[Measured]) -> Measured:
+    return sorted(measured, key=lambda one: one.rps)[len(measured) // 2]
+
+
+def _head(what: str) -> None:
+    print(f"\n{what:44}{'rps':>8}{'CPU ms':>9}{'p99 ms':>9}{'failed':>8}", flush=True)
+
+
+def _line(name: str, measured: Measured) -> Measured:
+    figures = f"{measured.rps:8.0f}{measured.cpu_ms:9.3f}{measured.p99_ms:9.1f}{measured.failed:8d}"
+    print(f"{name:44}{figures}", flush=True)
+    return measured
 
 
 def documents() -> Documents:
@@ -202,16 +217,15 @@ def plan_ms() -> float:
     return round(sorted(took[1:])[10], 2)
 
 
-async def rpcs_for_50_members(environment: dict[str, str], keys: Path) -> dict[str, int]:
+async def rpcs_for_50_members(backend: rig.Backend) -> dict[str, int]:
     """How often each RPC is called for a list of 50 members joined over the four services."""
-    target = environment["ALLIANCE_ACCOUNTS_TARGET"]
     settings = Settings(
-        token_key_file=token_key(keys),
-        identity_key_file=identity_key(keys, "gateway"),
-        accounts_target=target,
-        partners_target=target,
-        logistics_target=target,
-        rewards_target=target,
+        token_key_file=token_key(backend.keys),
+        identity_key_file=identity_key(backend.keys, "gateway"),
+        accounts_target=backend.targets["accounts"],
+        partners_target=backend.targets["partners"],
+        logistics_target=backend.targets["logistics"],
+        rewards_target=backend.targets["rewards"],
     )
     backends = Counting(settings, Telemetry(None))
     made = documents()
@@ -234,16 +248,6 @@ class Counting(Backends):
     async def call(self, service, method, request, caller=None, **options):  # type: ignore[no-untyped-def]
         self.calls[method] = self.calls.get(method, 0) + 1
         return await super().call(service, method, request, caller, **options)
-
-
-def _rps(measured: Measured) -> float:
-    return measured.rps
-
-
-def report(result: dict[str, object]) -> None:
-    print(f"first sight of a document: {result['plan_ms']} ms")
-    print(f"50 members over four services: {result['rpcs_for_50_members']}")
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

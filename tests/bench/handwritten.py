@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from grpc import aio
 
 from alliance.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from alliance.logistics.v1 import logistics_pb2, logistics_pb2_grpc
@@ -18,6 +17,8 @@ from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
 from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
 from gateway.engine.project import moment
 from gateway.tokens import TokenKeys, Tokens
+from services.shared.client import Client
+from services.shared.identity import GATEWAY, Signer
 
 _MATERIALS = {1: "PET", 2: "CARDBOARD", 3: "REUSABLE_BOX"}
 
@@ -58,29 +59,32 @@ class Batch:
 class Plan:
     """The one query."""
 
-    def __init__(self, target: str) -> None:
-        channel = aio.insecure_channel(target)
-        accounts = accounts_pb2_grpc.AccountsServiceStub(channel)
-        rewards = rewards_pb2_grpc.RewardsServiceStub(channel)
-        logistics = logistics_pb2_grpc.LogisticsServiceStub(channel)
-        partners = partners_pb2_grpc.PartnersServiceStub(channel)
+    def __init__(self) -> None:
+        signer = signer_of_gateway()
+        accounts = Client(target_of("accounts"), accounts_pb2_grpc.AccountsServiceStub, signer)
+        rewards = Client(target_of("rewards"), rewards_pb2_grpc.RewardsServiceStub, signer)
+        logistics = Client(target_of("logistics"), logistics_pb2_grpc.LogisticsServiceStub, signer)
+        partners = Client(target_of("partners"), partners_pb2_grpc.PartnersServiceStub, signer)
 
         async def load_members(ids: list[str]) -> dict[str, Any]:
-            answer = await accounts.BatchGetMembers(accounts_pb2.BatchGetMembersRequest(ids=ids))
+            request = accounts_pb2.BatchGetMembersRequest(ids=ids)
+            answer = await accounts.call(accounts.stub.BatchGetMembers, request)
             return {row.id: row for row in answer.members}
 
         async def load_wallets(ids: list[str]) -> dict[str, Any]:
-            answer = await rewards.BatchGetWallets(rewards_pb2.BatchGetWalletsRequest(member_ids=ids))
+            request = rewards_pb2.BatchGetWalletsRequest(member_ids=ids)
+            answer = await rewards.call(rewards.stub.BatchGetWallets, request)
             return {row.member_id: row for row in answer.wallets}
 
         async def load_drop_offs(ids: list[str]) -> dict[str, Any]:
             request = logistics_pb2.BatchListDropOffsRequest(member_ids=ids)
             request.page.first = 20
-            answer = await logistics.BatchListDropOffs(request)
+            answer = await logistics.call(logistics.stub.BatchListDropOffs, request)
             return {row.member_id: row.drop_offs for row in answer.members}
 
         async def load_partners(ids: list[str]) -> dict[str, Any]:
-            answer = await partners.BatchGetPartners(partners_pb2.BatchGetPartnersRequest(ids=ids))
+            request = partners_pb2.BatchGetPartnersRequest(ids=ids)
+            answer = await partners.call(partners.stub.BatchGetPartners, request)
             return {row.id: row for row in answer.partners}
 
         self._members, self._wallets = Batch(load_members), Batch(load_wallets)
@@ -119,6 +123,16 @@ class Plan:
         }
 
 
+def target_of(service: str) -> str:
+    """Where a service answers."""
+    return os.environ[f"ALLIANCE_{service.upper()}_TARGET"]
+
+
+def signer_of_gateway() -> Signer:
+    """Signs calls as the gateway does."""
+    return Signer.from_file(GATEWAY, Path(os.environ["ALLIANCE_IDENTITY_KEY_FILE"]))
+
+
 def tokens() -> Tokens:
     """Checks the same tokens as the gateway."""
     keys = TokenKeys.from_file(Path(os.environ["ALLIANCE_TOKEN_KEY_FILE"]))
@@ -136,7 +150,7 @@ class App:
         if scope["type"] != "http":
             return
         if self._plan is None:
-            self._plan = Plan(os.environ["ALLIANCE_ACCOUNTS_TARGET"])
+            self._plan = Plan()
         self._tokens.viewer(dict(scope["headers"])[b"authorization"].decode().removeprefix("Bearer "))
         body, more = b"", True
         while more:

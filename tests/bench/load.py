@@ -3,23 +3,23 @@
 Only ratios between gateways measured in turn by the same generator mean anything.
 """
 
-import asyncio
 import json
 import math
+import os
 import random
 import re
 import shutil
 import subprocess
 import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from tests.bench.services import MEMBERS
+from tests.bench.client import Answers, Next, closed, paced
 
-_TICKS = 100
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,31 @@ class Target:
     url: str
     pid: int
     token: str
+    members: Sequence[str]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.url.removeprefix("http://").partition("/")[0].partition(":")
+        return host, int(port)
 
     def cpu_seconds(self) -> float:
         """What the process has used so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def asks(self, query: str, first: int | None) -> Next:
+        """Requests for lists of `first` members, else for members by random id."""
+        before, after = _body(query, first)
+        path = "/" + self.url.removeprefix("http://").partition("/")[2]
+        host, port = self.address
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
+            f"accept: application/json\r\nauthorization: Bearer {self.token}\r\ncontent-length: "
+        )
+        bodies = [before] if first is not None else [f"{before}{id}{after}" for id in self.members]
+        requests = [f"{head}{len(body)}\r\n\r\n{body}".encode() for body in bodies]
+        return lambda: random.choice(requests)
 
 
 @dataclass(frozen=True)
@@ -63,9 +83,16 @@ def measure(target: Target, query: str, *, first: int | None, connections: int, 
     return Measured(count / elapsed, 1_000 * cpu / count if count else math.nan, p99, failed)
 
 
-def paced(target: Target, query: str, *, rate: float, seconds: float) -> float:
-    """The 99th percentile in ms at a fixed rate, from when each request was due."""
-    return asyncio.run(_paced(target, query, rate, seconds))
+def at_rate(target: Target, query: str, *, rate: float, seconds: float) -> Answers:
+    """Members by random id, so many a second."""
+    return paced(target.address, target.asks(query, None), rate=rate, seconds=seconds)
+
+
+def nothing_at_rate(target: Target, *, rate: float, seconds: float) -> Answers:
+    """Requests that cost next to nothing: what the machine and the generator themselves make of a rate."""
+    host, port = target.address
+    request = f"GET /healthz HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n".encode()
+    return paced(target.address, lambda: request, rate=rate, seconds=seconds)
 
 
 _SCRIPT = """
@@ -74,9 +101,10 @@ wrk.headers["content-type"] = "application/json"
 wrk.headers["accept"] = "application/json"
 wrk.headers["authorization"] = "Bearer %(token)s"
 local list, before, after = %(list)s, %(before)s, %(after)s
+local members = {%(members)s}
 request = function()
   if list then return wrk.format(nil, nil, nil, before) end
-  return wrk.format(nil, nil, nil, before .. math.random(0, %(last)d) .. after)
+  return wrk.format(nil, nil, nil, before .. members[math.random(#members)] .. after)
 end
 done = function(summary, latency, requests)
   local errors = summary.errors
@@ -96,7 +124,7 @@ def _wrk(
         "list": "true" if first is not None else "false",
         "before": json.dumps(before),
         "after": json.dumps(after),
-        "last": len(MEMBERS) - 1,
+        "members": ",".join(map(json.dumps, target.members)),
     }
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
@@ -113,95 +141,13 @@ def _wrk(
 def _python(
     target: Target, query: str, first: int | None, connections: int, seconds: float
 ) -> tuple[int, float, float, int]:
-    return asyncio.run(_closed_loop(target, query, first, connections, seconds))
-
-
-async def _closed_loop(
-    target: Target, query: str, first: int | None, connections: int, seconds: float
-) -> tuple[int, float, float, int]:
-    took: list[float] = []
-    failed = 0
-    until = time.perf_counter() + seconds
-
-    async def one() -> None:
-        nonlocal failed
-        connection = await Connection.open(target)
-        while (start := time.perf_counter()) < until:
-            failed += await connection.ask(query, first) != 200
-            took.append(time.perf_counter() - start)
-        connection.close()
-
-    start = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(connections)))
-    return len(took), time.perf_counter() - start, 1_000 * percentile(took, 0.99), failed
-
-
-async def _paced(target: Target, query: str, rate: float, seconds: float) -> float:
-    loop = asyncio.get_running_loop()
-    free: asyncio.Queue[Connection] = asyncio.Queue()
-    for _ in range(64):
-        free.put_nowait(await Connection.open(target))
-    took: list[float] = []
-
-    async def one(due: float) -> None:
-        connection = await free.get()
-        await connection.ask(query, None)
-        took.append(loop.time() - due)
-        free.put_nowait(connection)
-
-    start = loop.time()
-    tasks = []
-    for number in range(round(rate * seconds)):
-        due = start + number / rate
-        if (wait := due - loop.time()) > 0:
-            await asyncio.sleep(wait)
-        tasks.append(asyncio.create_task(one(due)))
-    await asyncio.gather(*tasks)
-    while not free.empty():
-        free.get_nowait().close()
-    return 1_000 * percentile(took, 0.99)
-
-
-class Connection:
-    """A kept connection that speaks as much HTTP as it takes."""
-
-    def __init__(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        host, _, path = target.url.removeprefix("http://").partition("/")
-        self._head = (
-            f"POST /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\naccept: application/json\r\n"
-            f"authorization: Bearer {target.token}\r\ncontent-length: "
-        )
-
-    @classmethod
-    async def open(cls, target: Target) -> "Connection":
-        host, _, port = target.url.removeprefix("http://").partition("/")[0].partition(":")
-        return cls(target, *await asyncio.open_connection(host, int(port)))
-
-    async def ask(self, query: str, first: int | None) -> int:
-        """Sends one request and reads its answer; the status."""
-        before, after = _body(query, first)
-        body = before if first is not None else f"{before}{random.randrange(len(MEMBERS))}{after}"
-        self._writer.write(f"{self._head}{len(body)}\r\n\r\n{body}".encode())
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-        assert length is not None
-        self.last = await self._reader.readexactly(int(length[1]))
-        return int(head.split(b" ", 2)[1])
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def percentile(values: list[float], share: float) -> float:
-    """By nearest rank; 0 of nothing."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+    answers = closed(target.address, target.asks(query, first), connections=connections, seconds=seconds)
+    return len(answers.took), answers.elapsed, answers.percentile_ms(0.99), answers.failed
 
 
 def _body(query: str, first: int | None) -> tuple[str, str]:
     if first is not None:
         return orjson.dumps({"query": query, "variables": {"first": first}}).decode(), ""
-    whole = orjson.dumps({"query": query, "variables": {"id": "member_#"}}).decode()
+    whole = orjson.dumps({"query": query, "variables": {"id": "#"}}).decode()
     before, _, after = whole.partition("#")
     return before, after

@@ -3,11 +3,9 @@
 It has the types that the bench asks for, no rules and no cost check; it checks the token, as the others do.
 """
 
-import os
 from typing import Any
 
 import strawberry
-from grpc import aio
 from strawberry.asgi import GraphQL
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import ParserCache, ValidationCache
@@ -18,41 +16,45 @@ from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
 from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
 from gateway.engine.project import moment
 from gateway.logistics.types import Material
-from tests.bench.handwritten import tokens
+from services.shared.client import Client
+from tests.bench.handwritten import signer_of_gateway, target_of, tokens
 
 
 class Stubs:
     """Of the four services."""
 
     def __init__(self) -> None:
-        channel = aio.insecure_channel(os.environ["ALLIANCE_ACCOUNTS_TARGET"])
-        self.accounts = accounts_pb2_grpc.AccountsServiceStub(channel)
-        self.rewards = rewards_pb2_grpc.RewardsServiceStub(channel)
-        self.logistics = logistics_pb2_grpc.LogisticsServiceStub(channel)
-        self.partners = partners_pb2_grpc.PartnersServiceStub(channel)
+        signer = signer_of_gateway()
+        self.accounts = Client(target_of("accounts"), accounts_pb2_grpc.AccountsServiceStub, signer)
+        self.rewards = Client(target_of("rewards"), rewards_pb2_grpc.RewardsServiceStub, signer)
+        self.logistics = Client(target_of("logistics"), logistics_pb2_grpc.LogisticsServiceStub, signer)
+        self.partners = Client(target_of("partners"), partners_pb2_grpc.PartnersServiceStub, signer)
 
     def loaders(self) -> dict[str, Any]:
         """Of one request."""
 
         async def members(ids: list[str]) -> list[Any]:
-            answer = await self.accounts.BatchGetMembers(accounts_pb2.BatchGetMembersRequest(ids=ids))
+            request = accounts_pb2.BatchGetMembersRequest(ids=ids)
+            answer = await self.accounts.call(self.accounts.stub.BatchGetMembers, request)
             rows = {row.id: row for row in answer.members}
             return [rows.get(id) for id in ids]
 
         async def wallets(ids: list[str]) -> list[Any]:
-            answer = await self.rewards.BatchGetWallets(rewards_pb2.BatchGetWalletsRequest(member_ids=ids))
+            request = rewards_pb2.BatchGetWalletsRequest(member_ids=ids)
+            answer = await self.rewards.call(self.rewards.stub.BatchGetWallets, request)
             rows = {row.member_id: row for row in answer.wallets}
             return [rows.get(id) for id in ids]
 
         async def drop_offs(keys: list[tuple[str, int]]) -> list[Any]:
             request = logistics_pb2.BatchListDropOffsRequest(member_ids=[id for id, _ in keys])
             request.page.first = keys[0][1]
-            answer = await self.logistics.BatchListDropOffs(request)
+            answer = await self.logistics.call(self.logistics.stub.BatchListDropOffs, request)
             rows = {row.member_id: row for row in answer.members}
             return [rows.get(id) for id, _ in keys]
 
         async def partners(ids: list[str]) -> list[Any]:
-            answer = await self.partners.BatchGetPartners(partners_pb2.BatchGetPartnersRequest(ids=ids))
+            request = partners_pb2.BatchGetPartnersRequest(ids=ids)
+            answer = await self.partners.call(self.partners.stub.BatchGetPartners, request)
             rows = {row.id: row for row in answer.partners}
             return [rows.get(id) for id in ids]
 
@@ -144,7 +146,8 @@ class Query:
     async def members(self, info: strawberry.Info, first: int = 20) -> Members:
         request = accounts_pb2.ListMembersRequest()
         request.page.first = first
-        return await info.context["stubs"].accounts.ListMembers(request)  # type: ignore[no-any-return]
+        accounts = info.context["stubs"].accounts
+        return await accounts.call(accounts.stub.ListMembers, request)  # type: ignore[no-any-return]
 
 
 class Gateway(GraphQL):  # type: ignore[type-arg]

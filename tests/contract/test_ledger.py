@@ -329,8 +329,8 @@ async def test_spends_between_two_cuts_are_the_same_whenever_asked(ledger: Ledge
     await spend(7)
     second = await ledger.cut(time.now)
     early, late = await ledger.spends({}, first.heads), await ledger.spends(first.heads, second.heads)
-    assert [sum(lot.points for lot in spend.lots) for spend in early + late] == [10] * 6 + [7] * 6
-    assert {spend.partner for spend in early} == {SHOP}
+    assert [sum(lot.points for lot in spend.entry.lots) for spend in early + late] == [10] * 6 + [7] * 6
+    assert {spend.entry.partner for spend in early} == {SHOP}
     assert max(spend.at for spend in early) <= first.at < min(spend.at for spend in late)
     assert max(spend.at for spend in late) <= second.at
     await spend(3)

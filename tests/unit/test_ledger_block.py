@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.rewards.ledger import model
 from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode
-from services.rewards.ledger.model import Hold, Lot, Passage, Refusal
+from services.rewards.ledger.model import Gift, Hold, Lot, Passage, Refusal, Tally
 
 ids = st.text(min_size=1, max_size=12)
 numbers = st.integers(0, 2**53 - 1)
@@ -16,7 +16,11 @@ FIELDS = {
     "points": numbers,
     "expires": numbers,
     "to": st.integers(0, 63),
-    "owed": numbers,
+    "owed": lots,
+    "due": numbers,
+    "value": numbers,
+    "most_points": numbers,
+    "most_gifts": numbers,
     "timed_out": st.booleans(),
 }
 
@@ -26,6 +30,8 @@ def some(kind: type) -> st.SearchStrategy:
         return st.builds(kind, st.builds(Passage, ids, ids, numbers, numbers))
     if kind is model.Placed:
         return st.builds(kind, ids, st.builds(Hold, ids, numbers, numbers, numbers))
+    if kind is model.Given:
+        return st.builds(kind, ids, st.builds(Gift, ids, ids, ids, lots), st.builds(Tally, numbers, numbers, numbers))
     return st.builds(kind, *(FIELDS.get(name, ids) for name in kind._fields))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.rewards.domain.settlement import CENT, Line, lines, lines_hash, positions
 from services.rewards.ledger.model import Lot
-from services.rewards.ledger.postings import Spend
+from services.rewards.ledger.postings import Entry, EntryKind, Spend
 
 PARTNERS = [f"partner_{name}" for name in "abcde"]
 
@@ -65,9 +65,11 @@ def test_p5_positions_sum_to_zero_and_what_is_paid_follows_what_is_owed(periods:
             assert owed[id] - paid[id] == carried.get(id, 0), "over the years nobody gains or loses by rounding"
 
 
-def spend(*lots: tuple[str, int, int], partner: str = "shop", repays: bool = False) -> Spend:
+def spend(
+    *lots: tuple[str, int, int], partner: str = "shop", kind: EntryKind = EntryKind.SPEND, value: int = 0
+) -> Spend:
     made = tuple(Lot(expires, issuer, CENT, points) for issuer, points, expires in lots)
-    return Spend("s1", 1_000, repays, "reference", partner, made)
+    return Spend("s1", 1_000, Entry(kind, 0, "reference", partner, made, value))
 
 
 def test_p5_a_spend_at_the_issuer_makes_no_line_and_lots_of_one_issuer_make_one():
@@ -78,7 +80,7 @@ def test_p5_a_spend_at_the_issuer_makes_no_line_and_lots_of_one_issuer_make_one(
     ]
     assert len({row.id for row in found}) == 2
     assert {(row.redemption_id, row.claim_id) for row in found} == {("reference", "")}
-    (repaid,) = lines([spend(("a", 5, 10), repays=True)])
+    (repaid,) = lines([spend(("a", 5, 10), kind=EntryKind.REPAY, value=CENT)])
     assert (repaid.redemption_id, repaid.claim_id) == ("", "reference")
 
 

@@ -1,7 +1,8 @@
 """Multilateral netting: who owes whom for points spent elsewhere than where they were issued. Pure and exact.
 
-A line is a spend of one issuer's points of one value at another partner; the issuer owes their value. A position is
-what a partner is owed less what it owes. Since what is paid is whole cents, each partner's fraction is carried into its
+A line is a spend of one issuer's points of one value at another partner; the issuer owes their value. If the spend is
+reversed, that partner owes it back in a line of the settlement that the reversal falls into. A position is what a
+partner is owed less what it owes. Since what is paid is whole cents, each partner's fraction is carried into its
 next settlement; the largest remainder method (Hamilton's) keeps the cents summing to zero.
 """
 
@@ -12,15 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.rewards.domain.moments import moment
-from services.rewards.ledger.postings import Spend
+from services.rewards.ledger.postings import EntryKind, Spend
 
 CENT = 10_000  # micros
 
 
 @dataclass(frozen=True)
 class Line:
-    """One spend at a partner of points that another partner issued. Either a redemption or a claim caused it: a claim
-    whose points were taken back after they had been spent, and were repaid."""
+    """One spend at a partner of points that another partner issued, or the reversal of one. Either a redemption or a
+    claim caused it: a claim whose points were taken back after they had been spent, and were repaid."""
 
     id: str
     redemption_id: str
@@ -30,6 +31,7 @@ class Line:
     points: int
     unit_value_micros: int
     spent_at: datetime
+    reverses: bool = False
 
     @property
     def amount_micros(self) -> int:
@@ -66,24 +68,31 @@ class Settlement:
 
 
 def lines(spends: Iterable[Spend]) -> list[Line]:
-    """The lines of spends, in their order; within one by issuer, then value."""
+    """The lines of spends, in their order; within one by issuer, then value.
+
+    Of a reversal debtor and creditor change places. A point that repays a debt is settled for no more than the
+    point that it replaces was worth.
+    """
     found = []
-    for spend in spends:
+    for id, at, entry in spends:
         points: defaultdict[tuple[str, int], int] = defaultdict(int)
-        for lot in spend.lots:
-            if lot.issuer != spend.partner:
-                points[lot.issuer, lot.value] += lot.points
+        for lot in entry.lots:
+            value = min(lot.value, entry.value) if entry.kind is EntryKind.REPAY else lot.value
+            if lot.issuer != entry.partner:
+                points[lot.issuer, value] += lot.points
+        repays, reverses = entry.kind is EntryKind.REPAY, entry.kind is EntryKind.REVERSE
         for number, (issuer, value) in enumerate(sorted(points)):
             found.append(
                 Line(
-                    id=f"{spend.id}-{number}",
-                    redemption_id="" if spend.repays else spend.reference,
-                    claim_id=spend.reference if spend.repays else "",
-                    debtor_partner_id=issuer,
-                    creditor_partner_id=spend.partner,
+                    id=f"{id}-{number}",
+                    redemption_id="" if repays else entry.reference,
+                    claim_id=entry.reference if repays else "",
+                    debtor_partner_id=entry.partner if reverses else issuer,
+                    creditor_partner_id=issuer if reverses else entry.partner,
                     points=points[issuer, value],
                     unit_value_micros=value,
-                    spent_at=moment(spend.at),
+                    spent_at=moment(at),
+                    reverses=reverses,
                 )
             )
     return found
@@ -93,9 +102,10 @@ def lines_hash(lines: Sequence[Line]) -> str:
     """SHA-256, in hex, over everything that the lines say, in order."""
     digest = hashlib.sha256()
     for line in lines:
+        way = "|reverses" if line.reverses else ""
         digest.update(
             f"{line.id}|{line.redemption_id}|{line.claim_id}|{line.debtor_partner_id}|{line.creditor_partner_id}|"
-            f"{line.points}|{line.unit_value_micros}|{line.spent_at.isoformat()}\n".encode()
+            f"{line.points}|{line.unit_value_micros}|{line.spent_at.isoformat()}{way}\n".encode()
         )
     return digest.hexdigest()
 

@@ -53,6 +53,7 @@ class Accounts:
         for account in books.members.values():
             partners.update([lot.issuer for lot in account.lots])
             partners.update([debt.partner for debt in account.debts])
+            partners.update([lot.issuer for pending in account.pending for lot in pending.lots])
         await self._load_partners(partners)
         books.partners = {id: self._partners[id][0] for id in partners}
         return books

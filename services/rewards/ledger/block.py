@@ -27,6 +27,9 @@ _COMMANDS: tuple[type, ...] = (
     model.Void,
     model.Cancel,
     model.Sweep,
+    model.Reverse,
+    model.Give,
+    model.Take,
 )
 _EVENTS: tuple[type, ...] = (
     model.Allotted,
@@ -40,16 +43,32 @@ _EVENTS: tuple[type, ...] = (
     model.Released,
     model.Cancelled,
     model.Expired,
+    model.Pended,
+    model.Matured,
+    model.Withdrawn,
+    model.Reversed,
+    model.Given,
+    model.Taken,
 )
 # A number, once given, is never given to another type.
 _COMMAND_CODE = {kind: code for code, kind in enumerate(_COMMANDS, 1)}
 _EVENT_CODE = {kind: code for code, kind in enumerate(_EVENTS, 1)}
-_LOTS_AT: dict[type, int] = {
-    model.Issued: 2,
-    model.Repaid: 3,
-    model.Captured: 3,
-    model.Cancelled: 3,
-    model.Expired: 1,
+# Where commands and events have lots.
+_LOTS_AT: dict[type, tuple[int, ...]] = {
+    model.Issue: (2,),
+    model.Cancel: (3,),
+    model.Reverse: (4,),
+    model.Take: (4,),
+    model.Issued: (2,),
+    model.Repaid: (3,),
+    model.Captured: (3,),
+    model.Cancelled: (3, 4),
+    model.Expired: (1,),
+    model.Pended: (3,),
+    model.Matured: (2,),
+    model.Withdrawn: (3,),
+    model.Reversed: (3,),
+    model.Taken: (3,),
 }
 
 
@@ -113,8 +132,8 @@ def _outcome(decision: Decision) -> object:
 def _command(row: list[Any]) -> Command:
     kind = _COMMANDS[row[0] - 1]
     fields = row[1:]
-    if kind in (model.Issue, model.Cancel):
-        fields[-1] = _lots(fields[-1])
+    for place in _LOTS_AT.get(kind, ()):
+        fields[place] = _lots(fields[place])
     command: Command = kind(*fields)
     return command
 
@@ -132,7 +151,10 @@ def _event(row: list[Any]) -> Event:
         fields[0] = Passage(*fields[0])
     elif kind is model.Placed:
         fields[1] = Hold(*fields[1])
-    elif (place := _LOTS_AT.get(kind)) is not None:
+    elif kind is model.Given:
+        id, giver, to, lots = fields[1]
+        fields[1:] = [model.Gift(id, giver, to, _lots(lots)), model.Tally(*fields[2])]
+    for place in _LOTS_AT.get(kind, ()):
         fields[place] = _lots(fields[place])
     event: Event = kind(*fields)
     return event

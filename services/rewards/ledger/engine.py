@@ -6,15 +6,16 @@ decides its own commands again, and appends behind it. So no lock is needed to b
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from services.rewards.ledger import machine
 from services.rewards.ledger.accounts import Accounts
 from services.rewards.ledger.block import GENESIS, LARGEST_BLOCK, Block, Posting, decode
 from services.rewards.ledger.draft import Draft, Outcome, RequestIdReused
+from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.log import Log
 from services.rewards.ledger.model import Books, Command
 from services.rewards.ledger.postings import records
@@ -63,6 +64,14 @@ class Engine:
         self._arrived = asyncio.Event()
         self._must_look = False
         self._outcomes: dict[str, Outcome] = {}
+        # For whoever measures: commands and seconds of a commit; commands that were sent back.
+        self.on_commit: Callable[[int, float], None] = lambda commands, seconds: None
+        self.on_busy: Callable[[int], None] = lambda commands: None
+
+    @property
+    def queued(self) -> int:
+        """Commands that wait for a block."""
+        return self._queued
 
     async def open(self) -> None:
         """Takes in what the log has behind the read models."""
@@ -98,6 +107,7 @@ class Engine:
         stands for another command; commands before it have happened nonetheless, unless linked.
         """
         if self._queued + len(commands) > _LARGEST_QUEUE:
+            self.on_busy(len(commands))
             raise LedgerBusy("The ledger has more to do than it can do soon; send it again in a moment.")
         answer: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Submission(commands, linked, final, answer))
@@ -139,6 +149,7 @@ class Engine:
                 raise
 
     async def _commit(self, batch: list[_Submission]) -> None:
+        began = time.perf_counter()
         while self.projector.lag > _LARGEST_LAG:
             await self.projector.reached(self.projector.done + 1)
         commands = [command for submission in batch for command in submission.commands]
@@ -161,6 +172,7 @@ class Engine:
                 submission.answer.set_exception(answer)
             else:
                 submission.answer.set_result(answer)
+        self.on_commit(len(commands), time.perf_counter() - began)
 
     async def _recorded(self, ids: Sequence[str]) -> dict[str, Outcome]:
         """What became of those of the commands that were decided before, however long ago."""
@@ -195,7 +207,7 @@ class Engine:
         self.projector.offer(
             Changes(
                 block.seq,
-                {id: (account, block.seq, machine.next_due(account)) for id, account in members.items()},
+                {id: (account, block.seq, next_due(account)) for id, account in members.items()},
                 {id: (account, block.seq) for id, account in partners.items()},
                 (transit, block.seq) if transit else None,
                 records(block.seq, block.at, postings),

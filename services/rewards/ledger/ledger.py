@@ -4,7 +4,7 @@ A partner's prepaid points are allotted in the partner's home partition. Where t
 is sent there through the log: out of here, into in-transit, in there; each step is idempotent, and one that a crash
 left half done is completed later. Near the end of a block even the last points are gathered from where they lie,
 before an issue is refused. So a block is never overdrawn and, in one process, never refused too early; with several
-replicas an issue may be refused while its points are on their way.
+replicas an issue may be refused while its points are on their way. A gift between members goes the same way.
 """
 
 import asyncio
@@ -18,26 +18,40 @@ from services.rewards.ledger import log, store
 from services.rewards.ledger.block import LARGEST_BLOCK
 from services.rewards.ledger.draft import Outcome
 from services.rewards.ledger.engine import Engine
+from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import (
     Cancel,
+    Capture,
+    Captured,
     Command,
+    Gift,
+    Give,
+    Given,
     Issue,
     Member,
     Partner,
     Passage,
     Receive,
+    Refusal,
+    Reverse,
     Send,
     Sent,
     Settle,
+    Take,
 )
 from services.rewards.ledger.postings import Record, Spend
 from services.rewards.ledger.verify import Report, verify
+from services.shared.errors import InvalidArgument
 from services.shared.ids import new_id
 from services.shared.mongo import Database, Indexes
 
 INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
 # How often an issue goes after allotment that others take before it; each time some of them are served.
 _ATTEMPTS = 20
+
+
+class ReversalOutOfRange(InvalidArgument):
+    """A reversal gives back at least one point and at most what was captured."""
 
 
 class Cut(NamedTuple):
@@ -145,6 +159,35 @@ class Ledger:
             return None
         return await self.post_one(Cancel(f"cancel:{issue}", member, issue, given.command.lots))
 
+    async def reverse(self, capture: str, member: str, points: int) -> Outcome | None:
+        """Gives back points of a capture, or with 0 all, once: asked again, the outcome is the same. None if it did not
+        take anything. ReversalOutOfRange; RequestIdReused if another number of points has been given back.
+        """
+        taken = (await self.engines[self.partition(member)].outcomes([capture])).get(capture)
+        if taken is None or isinstance(taken.decision, Refusal) or not isinstance(taken.command, Capture):
+            return None
+        _, owner, hold, _, partner = taken.command
+        if owner != member:
+            return None
+        lots = next(event.lots for event in taken.decision if isinstance(event, Captured))
+        most = points_of(lots)
+        if not 0 <= points <= most:
+            raise ReversalOutOfRange(
+                f"points: needs 1 to {most:,}, or 0 for all; is {points:,}.", field="points", captured=most
+            )
+        return await self.post_one(Reverse(f"reverse:{capture}", member, hold, partner, lots, points or most))
+
+    async def give(self, gift: Give) -> tuple[Outcome, bool]:
+        """Sends a gift and brings it to its receiver; whether it has stayed there, or came back as the receiver has no
+        room for so many points. Whoever does it again, after a crash perhaps, gets the same.
+        """
+        outcome = await self.post_one(gift)
+        arrived = False
+        for event in () if isinstance(outcome.decision, Refusal) else outcome.decision:
+            if isinstance(event, Given):
+                arrived = await self._deliver(self.partition(gift.member), event.gift)
+        return outcome, arrived
+
     async def members(self, ids: Sequence[str]) -> dict[str, Member]:
         """Accounts with everything that this process has acknowledged; an empty one for who has none."""
         by_partition: defaultdict[int, list[str]] = defaultdict(list)
@@ -211,6 +254,8 @@ class Ledger:
         for each in self.engines:
             for passage in each.accounts.transit.open:
                 await self._complete(each.partition, passage)
+            for gift in each.accounts.transit.gifts:
+                await self._deliver(each.partition, gift)
 
     async def verify(self) -> Report:
         """Checks everything that is stored, and says what is wrong first."""
@@ -285,6 +330,14 @@ class Ledger:
         await self.engines[passage.to].post([receive])
         await self.engines[source].post([Settle(f"done:{passage.id}", passage.id)])
 
+    async def _deliver(self, source: int, gift: Gift) -> bool:
+        id, giver, to, lots = gift
+        (outcome,) = await self.engines[self.partition(to)].post([Take(f"in:{id}", to, id, giver, lots)])
+        if outcome.refusal:
+            await self.engines[source].post([Take(f"back:{id}", giver, id, giver, lots)])
+        await self.engines[source].post([Settle(f"done:{id}", id)])
+        return outcome.refusal is None
+
     async def _projected(self, partitions: Iterable[int]) -> None:
         await asyncio.gather(*(self.engines[p].projector.reached(self.engines[p].head) for p in partitions))
 
@@ -304,7 +357,8 @@ def _totals(id: str, parts: Sequence[Partner]) -> Totals:
         cancelled=whole.cancelled,
         spent=whole.spent,
         expired=whole.expired,
-        outstanding=whole.outstanding,
-        liability=whole.liability,
+        # Gifts in transit are still somebody's.
+        outstanding=whole.outstanding + whole.given - whole.taken,
+        liability=whole.liability + whole.given_value - whole.taken_value,
         accepted=whole.accepted,
     )

@@ -1,18 +1,20 @@
 """The ledger's rules, pure: `decide` says what a command does; `effects.apply` then does it.
 
 - Points are spent, and repay, earliest expiry first; ties by issuer, then value.
-- Time is the block's. Before a command is decided, what is due on its member's account happens: holds end, and
-  points expire.
-- A hold keeps points alive: of points whose time is up, as many stay as holds promise that were placed before it was.
-  They go when the hold does, unless it was captured.
+- Time is the block's. Before a command is decided, what is due on its member's account happens (see `dues`).
 - A cancel takes back what is left of the very lots that were issued, never more than is free of holds. What was spent
-  becomes a debt; new points repay debts first, oldest first, and count as spent at the partner that is owed. Points
-  whose time was up are neither taken back nor owed.
+  (or given away) becomes a debt. Points whose time was up are neither taken back nor owed. An issue that is still
+  pending goes back whole.
+- A reversal of a capture gives back the very lots that it took, those first that expire last: what stays spent is what
+  a capture of so many fewer points would have taken. Points whose time has passed meanwhile expire at once.
+- A gift is made of points that are free and not due, by a member without debts, within what may be given on a day. It
+  keeps issuer, value and expiry, and is in transit until the receiver's partition has taken it in.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from services.rewards.ledger.dues import Events, alive, due, repayments
 from services.rewards.ledger.effects import apply, member_after
 from services.rewards.ledger.lots import merged, points_of, take, value_of
 from services.rewards.ledger.model import (
@@ -29,26 +31,35 @@ from services.rewards.ledger.model import (
     Command,
     Decision,
     Event,
-    Expired,
+    Gift,
+    Give,
+    Given,
     Hold,
     Issue,
     Issued,
     Lot,
     Member,
+    Partner,
     Passage,
+    Pended,
     Place,
     Placed,
     Receive,
     Received,
     Refusal,
     Released,
-    Repaid,
+    Reverse,
+    Reversed,
     Send,
     Sent,
     Settle,
     Settled,
     Sweep,
+    Take,
+    Taken,
+    Tally,
     Void,
+    Withdrawn,
 )
 
 HOLD_NOT_OPEN = "HOLD_NOT_OPEN"
@@ -62,9 +73,15 @@ NOTHING_TO_SEND = "NOTHING_TO_SEND"
 COMMAND_INVALID = "COMMAND_INVALID"
 LINKED_COMMAND_FAILED = "LINKED_COMMAND_FAILED"
 
-LARGEST_ISSUE = 100  # lots
+PENDING_LIMIT_REACHED = "PENDING_LIMIT_REACHED"
+REVERSAL_OUT_OF_RANGE = "REVERSAL_OUT_OF_RANGE"
+SHORTFALL_OPEN = "SHORTFALL_OPEN"
+GIFT_POINTS_LIMIT_REACHED = "GIFT_POINTS_LIMIT_REACHED"
+GIFT_COUNT_LIMIT_REACHED = "GIFT_COUNT_LIMIT_REACHED"
 
-Events = tuple[Event, ...]
+LARGEST_ISSUE = 100  # lots
+MOST_PENDING = 1_000  # issues that wait on one account
+DAY = 86_400_000  # milliseconds
 
 
 def decide(books: Books, command: Command, at: int) -> Decision:
@@ -89,31 +106,6 @@ def decide_linked(books: Books, commands: Sequence[Command], at: int) -> list[De
     return decisions
 
 
-def due(account: Member, member: str, at: int) -> tuple[Member, Events]:
-    """What time alone does to an account, and the account after it."""
-    if not account.holds and (not account.lots or account.lots[0].expires > at):
-        return account, ()
-    events: list[Event] = []
-    for hold in account.holds:
-        if hold.expires <= at:
-            events.append(Released(member, hold.id, True))
-    for event in events:
-        account = member_after(account, event)
-    if expired := tuple(_unprotected(account, at)):
-        events.append(Expired(member, expired))
-        account = member_after(account, events[-1])
-    return account, tuple(events)
-
-
-def next_due(account: Member) -> int | None:
-    """When time will do something to the account next; None if never, as it stands."""
-    if not account.holds:
-        return account.lots[0].expires if account.lots else None
-    moments = [hold.expires for hold in account.holds]
-    moments += [lot.expires for lot in _unprotected(account, None)][:1]
-    return min(moments, default=None)
-
-
 def _allot(books: Books, command: Allot, at: int) -> Decision:
     if command.points < 1:
         return Refusal(COMMAND_INVALID)
@@ -136,7 +128,8 @@ def _receive(books: Books, command: Receive, at: int) -> Decision:
 
 
 def _settle(books: Books, command: Settle, at: int) -> Decision:
-    if all(passage.id != command.passage for passage in books.transit.open):
+    under_way = {passage.id for passage in books.transit.open} | {gift.id for gift in books.transit.gifts}
+    if command.passage not in under_way:
         return Refusal(COMMAND_INVALID)
     return (Settled(command.passage),)
 
@@ -154,16 +147,17 @@ def _issue(books: Books, command: Issue, at: int) -> Decision:
     if issuer.liability + value_of(lots) > LARGEST:
         return Refusal(LIABILITY_LIMIT_REACHED)
     account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
-    if account.balance + points > LARGEST:
+    if _full(account, points):
         return Refusal(BALANCE_LIMIT_REACHED)
-    rest = merged((), lots)
-    events = (*events, Issued(command.member, command.id, rest))
-    for debt in account.debts:
-        if not rest:
-            break
-        taken, rest = take(rest, debt.points)
-        events = (*events, Repaid(command.member, debt.issue, debt.partner, taken))
-    return events
+    fresh = merged((), lots)
+    if command.due > at:
+        if len(account.pending) >= MOST_PENDING:
+            return Refusal(PENDING_LIMIT_REACHED)
+        return (*events, Pended(command.member, command.id, command.due, fresh))
+    issued = Issued(command.member, command.id, fresh)
+    if not account.debts:
+        return (*events, issued)
+    return (*events, issued, *repayments(account, command.member, fresh))
 
 
 def _place(books: Books, command: Place, at: int) -> Decision:
@@ -199,18 +193,61 @@ def _void(books: Books, command: Void, at: int) -> Decision:
 
 def _cancel(books: Books, command: Cancel, at: int) -> Decision:
     account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    issuer = command.lots[0].issuer
+    if pending := next((each for each in account.pending if each.issue == command.issue), None):
+        return (*events, Withdrawn(command.member, command.issue, issuer, pending.lots))
     here = {lot[:3]: lot.points for lot in account.lots}
     free = account.balance - account.held
-    taken, owed = [], 0
-    for lot in merged((), command.lots):
-        if lot.expires <= at:
-            continue
+    taken: list[Lot] = []
+    owed: list[Lot] = []
+    for lot in alive(merged((), command.lots), at):
         points = min(lot.points, here.get(lot[:3], 0), free)
         free -= points
-        owed += lot.points - points
         if points:
             taken.append(lot._replace(points=points))
-    return (*events, Cancelled(command.member, command.issue, command.lots[0].issuer, tuple(taken), owed))
+        if points < lot.points:
+            owed.append(lot._replace(points=lot.points - points))
+    return (*events, Cancelled(command.member, command.issue, issuer, tuple(taken), tuple(owed)))
+
+
+def _reverse(books: Books, command: Reverse, at: int) -> Decision:
+    taken = points_of(command.lots)
+    if not 1 <= command.points <= taken:
+        return Refusal(REVERSAL_OUT_OF_RANGE, taken, command.points)
+    _, lots = take(merged((), command.lots), taken - command.points)
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    if refusal := _no_room(books, account, lots):
+        return refusal
+    return _come_in(account, events, Reversed(command.member, command.hold, command.partner, lots), lots, at)
+
+
+def _give(books: Books, command: Give, at: int) -> Decision:
+    if command.points < 1 or command.to == command.member:
+        return Refusal(COMMAND_INVALID)
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    if account.debts:
+        return Refusal(SHORTFALL_OPEN)
+    available = account.balance - account.held
+    if command.points > available:
+        return Refusal(INSUFFICIENT_POINTS, available, command.points)
+    today = account.tally if account.tally.day == at // DAY else Tally(at // DAY)
+    if today.gifts >= command.most_gifts:
+        return Refusal(GIFT_COUNT_LIMIT_REACHED, 0, 1)
+    if today.points + command.points > command.most_points:
+        return Refusal(GIFT_POINTS_LIMIT_REACHED, max(0, command.most_points - today.points), command.points)
+    # Points that only a hold keeps alive are not more than what is held: of the others there are enough.
+    lots, _ = take(alive(account.lots, at), command.points)
+    gift = Gift(command.id, command.member, command.to, lots)
+    return (*events, Given(command.member, gift, Tally(today.day, today.gifts + 1, today.points + command.points)))
+
+
+def _take(books: Books, command: Take, at: int) -> Decision:
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    # What comes back to its giver has been there before, and is not to be lost.
+    if command.member != command.giver and (refusal := _no_room(books, account, command.lots)):
+        return refusal
+    taken = Taken(command.member, command.gift, command.giver, command.lots)
+    return _come_in(account, events, taken, command.lots, at)
 
 
 def _sweep(books: Books, command: Sweep, at: int) -> Decision:
@@ -228,6 +265,9 @@ _DECIDE: dict[type, Callable[[Books, Any, int], Decision]] = {
     Void: _void,
     Cancel: _cancel,
     Sweep: _sweep,
+    Reverse: _reverse,
+    Give: _give,
+    Take: _take,
 }
 
 
@@ -236,17 +276,28 @@ def _then_due(account: Member, before: Events, event: Event, member: str, at: in
     return (*before, event, *due(member_after(account, event), member, at)[1])
 
 
-def _unprotected(account: Member, at: int | None) -> Iterable[Lot]:
-    """What of the lots that are due (at None: of all) no hold keeps alive, earliest first."""
-    kept = 0
-    for lot in account.lots:
-        if at is not None and lot.expires > at:
-            return
-        promised = sum([hold.points for hold in account.holds if hold.placed < lot.expires])
-        keep = min(lot.points, max(0, promised - kept))
-        kept += keep
-        if keep < lot.points:
-            yield lot._replace(points=lot.points - keep)
+def _come_in(account: Member, before: Events, event: Reversed | Taken, lots: tuple[Lot, ...], at: int) -> Events:
+    """The event that brings points, what of them goes to debts, and the expiry of those whose time is up."""
+    account = member_after(account, event)
+    repaid = repayments(account, event.member, alive(lots, at))
+    for each in repaid:
+        account = member_after(account, each)
+    return (*before, event, *repaid, *due(account, event.member, at)[1])
+
+
+def _full(account: Member, points: int) -> bool:
+    return account.balance + account.pending_points + points > LARGEST
+
+
+def _no_room(books: Books, account: Member, lots: tuple[Lot, ...]) -> Refusal | None:
+    """Why points cannot come in that have been issued before."""
+    if _full(account, points_of(lots)):
+        return Refusal(BALANCE_LIMIT_REACHED)
+    for issuer in {lot.issuer for lot in lots}:
+        partner: Partner = books.partners.get(issuer, NO_PARTNER)
+        if partner.liability + value_of(lot for lot in lots if lot.issuer == issuer) > LARGEST:
+            return Refusal(LIABILITY_LIMIT_REACHED)
+    return None
 
 
 def _find(holds: tuple[Hold, ...], id: str) -> Hold | None:

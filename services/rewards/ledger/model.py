@@ -27,23 +27,46 @@ class Hold(NamedTuple):
 
 
 class Debt(NamedTuple):
-    """What is left to repay of a cancelled issue whose points had been spent, and the partner it is owed to."""
+    """What is left to repay of a cancelled issue whose points had been spent, and the partner it is owed to.
+
+    `value` is what one of them was worth: no point that repays one is settled for more.
+    """
 
     issue: str
     partner: str
     points: int
+    value: int
+
+
+class Pending(NamedTuple):
+    """Points of an issue that the member has from `due` on, unless it is cancelled before."""
+
+    due: int
+    issue: str
+    lots: tuple[Lot, ...]
+
+
+class Tally(NamedTuple):
+    """What a member has given away on a day; days are counted from 1970, in UTC."""
+
+    day: int = 0
+    gifts: int = 0
+    points: int = 0
 
 
 class Member(NamedTuple):
-    """A member's account: lots in order of expiry, at most one of each kind; open holds and debts, oldest first."""
+    """A member's account: lots in order of expiry, at most one of each kind; open holds and debts, oldest first;
+    pending points, those first that are due first."""
 
     lots: tuple[Lot, ...] = ()
     holds: tuple[Hold, ...] = ()
     debts: tuple[Debt, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    tally: Tally = Tally()
 
     @property
     def balance(self) -> int:
-        """All points, held ones included."""
+        """All points, held ones included, pending ones not."""
         return sum([lot.points for lot in self.lots])
 
     @property
@@ -54,11 +77,16 @@ class Member(NamedTuple):
     def shortfall(self) -> int:
         return sum([debt.points for debt in self.debts])
 
+    @property
+    def pending_points(self) -> int:
+        return sum([lot.points for pending in self.pending for lot in pending.lots])
+
 
 class Partner(NamedTuple):
     """A partner's sub-account in one partition. `left` is what it may issue here.
 
-    allotted + received + cancelled = issued + sent + left, and issued = cancelled + spent + expired + outstanding.
+    allotted + received + cancelled = issued + sent + left, and
+    issued + taken = cancelled + spent + expired + outstanding + given.
     """
 
     allotted: int = 0
@@ -72,6 +100,10 @@ class Partner(NamedTuple):
     outstanding: int = 0
     liability: int = 0  # micros: what the outstanding points are worth
     accepted: int = 0  # points of any issuer that were spent at this partner
+    given: int = 0  # its points that members here gave away, and their value
+    given_value: int = 0
+    taken: int = 0  # its points that members here were given, and their value
+    taken_value: int = 0
 
 
 class Passage(NamedTuple):
@@ -83,11 +115,22 @@ class Passage(NamedTuple):
     to: int
 
 
+class Gift(NamedTuple):
+    """A member's points on their way to another member, with issuer, value and expiry as they were."""
+
+    id: str
+    giver: str
+    to: str
+    lots: tuple[Lot, ...]
+
+
 class Transit(NamedTuple):
-    """A partition's in-transit account: what it sent less what it received, and passages not known to have arrived."""
+    """A partition's in-transit account: what it sent less what it received; passages and gifts not known to have
+    arrived."""
 
     balance: int = 0
     open: tuple[Passage, ...] = ()
+    gifts: tuple[Gift, ...] = ()
 
 
 # Commands. Each has an id, unique for ever within its partition, and names its accounts.
@@ -120,18 +163,20 @@ class Receive(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """Notes where a passage began that it has arrived."""
+    """Notes where a passage or a gift began that it has arrived."""
 
     id: str
     passage: str
 
 
 class Issue(NamedTuple):
-    """Gives a member points of one issuer, all lots or none. The command's id is the id of the issue."""
+    """Gives a member points of one issuer, all lots or none; until `due` they are pending. The command's id is the id
+    of the issue."""
 
     id: str
     member: str
     lots: tuple[Lot, ...]
+    due: int = 0
 
 
 class Place(NamedTuple):
@@ -170,14 +215,47 @@ class Cancel(NamedTuple):
     lots: tuple[Lot, ...]
 
 
+class Reverse(NamedTuple):
+    """Gives back points of a capture; `lots` are all that it took. What stays spent is what a capture of so many fewer
+    points would have taken."""
+
+    id: str
+    member: str
+    hold: str
+    partner: str
+    lots: tuple[Lot, ...]
+    points: int
+
+
+class Give(NamedTuple):
+    """Sends points to another member, within what a member may give on one day. The command's id is the gift's."""
+
+    id: str
+    member: str
+    to: str
+    points: int
+    most_points: int
+    most_gifts: int
+
+
+class Take(NamedTuple):
+    """Takes in a gift; the giver does if the one it was meant for could not."""
+
+    id: str
+    member: str
+    gift: str
+    giver: str
+    lots: tuple[Lot, ...]
+
+
 class Sweep(NamedTuple):
-    """Does nothing but what time demands: due holds end, due points expire."""
+    """Does nothing but what time demands: due holds end, due points expire, pending points are there."""
 
     id: str
     member: str
 
 
-Command = Allot | Send | Receive | Settle | Issue | Place | Capture | Void | Cancel | Sweep
+Command = Allot | Send | Receive | Settle | Issue | Place | Capture | Void | Cancel | Sweep | Reverse | Give | Take
 
 
 # Events: what a command did. Each changes each account by that account's own state alone.
@@ -208,13 +286,41 @@ class Issued(NamedTuple):
     lots: tuple[Lot, ...]
 
 
-class Repaid(NamedTuple):
-    """New points went to where a cancelled issue's points had been spent: they count as spent at that partner."""
+class Pended(NamedTuple):
+    """Issued, and not there before `due`."""
+
+    member: str
+    issue: str
+    due: int
+    lots: tuple[Lot, ...]
+
+
+class Matured(NamedTuple):
+    """Pending points are there."""
+
+    member: str
+    issue: str
+    lots: tuple[Lot, ...]
+
+
+class Withdrawn(NamedTuple):
+    """Pending points went back to the issuer."""
 
     member: str
     issue: str
     partner: str
     lots: tuple[Lot, ...]
+
+
+class Repaid(NamedTuple):
+    """Points that came in went to a debt: they count as spent at that partner, and each is settled at its own value or
+    at `value`, that of the point it replaces, whichever is less."""
+
+    member: str
+    issue: str
+    partner: str
+    lots: tuple[Lot, ...]
+    value: int
 
 
 class Placed(NamedTuple):
@@ -244,7 +350,33 @@ class Cancelled(NamedTuple):
     issue: str
     partner: str
     lots: tuple[Lot, ...]
-    owed: int
+    owed: tuple[Lot, ...]
+
+
+class Reversed(NamedTuple):
+    """Points that had been spent at a partner are the member's again."""
+
+    member: str
+    hold: str
+    partner: str
+    lots: tuple[Lot, ...]
+
+
+class Given(NamedTuple):
+    """A gift is on its way; `tally` is what its member has given on that day, with it."""
+
+    member: str
+    gift: Gift
+    tally: Tally
+
+
+class Taken(NamedTuple):
+    """A gift has arrived; back at its giver if it could not elsewhere."""
+
+    member: str
+    gift: str
+    giver: str
+    lots: tuple[Lot, ...]
 
 
 class Expired(NamedTuple):
@@ -252,7 +384,25 @@ class Expired(NamedTuple):
     lots: tuple[Lot, ...]
 
 
-Event = Allotted | Sent | Received | Settled | Issued | Repaid | Placed | Captured | Released | Cancelled | Expired
+Event = (
+    Allotted
+    | Sent
+    | Received
+    | Settled
+    | Issued
+    | Pended
+    | Matured
+    | Withdrawn
+    | Repaid
+    | Placed
+    | Captured
+    | Released
+    | Cancelled
+    | Expired
+    | Reversed
+    | Given
+    | Taken
+)
 
 
 class Refusal(NamedTuple):

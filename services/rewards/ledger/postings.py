@@ -13,12 +13,18 @@ from services.rewards.ledger.model import (
     Captured,
     Event,
     Expired,
+    Given,
     Issued,
     Lot,
+    Matured,
+    Pended,
     Received,
     Refusal,
     Repaid,
+    Reversed,
     Sent,
+    Taken,
+    Withdrawn,
 )
 
 
@@ -31,6 +37,7 @@ class Account(IntEnum):
     SPENT = 4
     EXPIRED = 5
     TRANSIT = 6  # on its way between partitions
+    PENDING = 7  # what members will have
 
 
 class EntryKind(IntEnum):
@@ -41,13 +48,20 @@ class EntryKind(IntEnum):
     EXPIRE = 3
     CANCEL = 4
     REPAY = 5
+    REVERSE = 6
+    GIVE = 7
+    TAKE = 8
+
+
+SPENDS = (EntryKind.SPEND, EntryKind.REPAY, EntryKind.REVERSE)  # what partners owe each other for
 
 
 class Entry(NamedTuple):
     """One movement of a wallet: `points` is what the balance changed by, `lots` what it was made of.
 
-    `reference` is the issue of an EARN, CANCEL or REPAY (there: the one that is repaid) and the hold of a SPEND;
-    `partner` is where a SPEND was, and whom a REPAY was owed to.
+    `reference` is the issue of an EARN, CANCEL or REPAY (there: the one that is repaid), the hold of a SPEND or
+    REVERSE, the gift of a GIVE or TAKE; `partner` is where a SPEND was, and whom a REPAY was owed to; `value` is the
+    most that a point of a REPAY is settled for.
     """
 
     kind: EntryKind
@@ -55,6 +69,7 @@ class Entry(NamedTuple):
     reference: str
     partner: str
     lots: tuple[Lot, ...]
+    value: int = 0
 
 
 class Record(NamedTuple):
@@ -82,17 +97,12 @@ def order(at: int, seq: int, place: int) -> str:
 
 
 class Spend(NamedTuple):
-    """Points that left a wallet in favour of a partner: what the settlement nets. `id` sorts as in the ledger.
-
-    `reference` is the hold that was captured or, if it `repays`, the cancelled issue.
-    """
+    """Points that left a wallet in favour of a partner, or came back: what the settlement nets. `id` sorts as in the
+    ledger; the entry's kind is one of SPENDS."""
 
     id: str
     at: int
-    repays: bool
-    reference: str
-    partner: str
-    lots: tuple[Lot, ...]
+    entry: Entry
 
 
 def legs(event: Event) -> tuple[tuple[Account, int], ...]:
@@ -102,8 +112,20 @@ def legs(event: Event) -> tuple[tuple[Account, int], ...]:
             return _transfer(Account.SOLD, Account.ALLOTMENT, event.points)
         case Issued():
             return _transfer(Account.ALLOTMENT, Account.WALLETS, points_of(event.lots))
+        case Pended():
+            return _transfer(Account.ALLOTMENT, Account.PENDING, points_of(event.lots))
+        case Matured():
+            return _transfer(Account.PENDING, Account.WALLETS, points_of(event.lots))
+        case Withdrawn():
+            return _transfer(Account.PENDING, Account.ALLOTMENT, points_of(event.lots))
         case Captured() | Repaid():
             return _transfer(Account.WALLETS, Account.SPENT, points_of(event.lots))
+        case Reversed():
+            return _transfer(Account.SPENT, Account.WALLETS, points_of(event.lots))
+        case Given():
+            return _transfer(Account.WALLETS, Account.TRANSIT, points_of(event.gift.lots))
+        case Taken():
+            return _transfer(Account.TRANSIT, Account.WALLETS, points_of(event.lots))
         case Cancelled():
             return _transfer(Account.WALLETS, Account.ALLOTMENT, points_of(event.lots))
         case Expired():
@@ -126,6 +148,7 @@ def balances(books: Books) -> dict[Account, int]:
         Account.SPENT: sum(partner.spent for partner in partners),
         Account.EXPIRED: sum(partner.expired for partner in partners),
         Account.TRANSIT: books.transit.balance,
+        Account.PENDING: sum(member.pending_points for member in books.members.values()),
     }
 
 
@@ -134,16 +157,24 @@ def entries(events: Iterable[Event]) -> list[Entry]:
     found: list[Entry] = []
     for event in events:
         match event:
-            case Issued():
+            case Issued() | Matured():
                 found.append(Entry(EntryKind.EARN, points_of(event.lots), event.issue, "", event.lots))
             case Captured():
                 found.append(Entry(EntryKind.SPEND, -points_of(event.lots), event.hold, event.partner, event.lots))
             case Repaid():
-                found.append(Entry(EntryKind.REPAY, -points_of(event.lots), event.issue, event.partner, event.lots))
+                points = -points_of(event.lots)
+                found.append(Entry(EntryKind.REPAY, points, event.issue, event.partner, event.lots, event.value))
             case Expired():
                 found.append(Entry(EntryKind.EXPIRE, -points_of(event.lots), "", "", event.lots))
             case Cancelled() if event.lots or event.owed:
                 found.append(Entry(EntryKind.CANCEL, -points_of(event.lots), event.issue, event.partner, event.lots))
+            case Reversed():
+                found.append(Entry(EntryKind.REVERSE, points_of(event.lots), event.hold, event.partner, event.lots))
+            case Given():
+                lots = event.gift.lots
+                found.append(Entry(EntryKind.GIVE, -points_of(lots), event.gift.id, "", lots))
+            case Taken():
+                found.append(Entry(EntryKind.TAKE, points_of(event.lots), event.gift, "", event.lots))
             case _:
                 pass
     return found

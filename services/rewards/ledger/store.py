@@ -11,8 +11,8 @@ import orjson
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from services.rewards.ledger.model import Debt, Hold, Lot, Member, Partner, Passage, Transit
-from services.rewards.ledger.postings import Entry, EntryKind, Record, Spend, order
+from services.rewards.ledger.model import Debt, Gift, Hold, Lot, Member, Partner, Passage, Pending, Tally, Transit
+from services.rewards.ledger.postings import SPENDS, Entry, EntryKind, Record, Spend, order
 from services.shared.mongo import Collection, Database, Document, Indexes
 
 INDEXES: Indexes = {
@@ -98,10 +98,8 @@ class Views:
         spends = []
         async for row in rows:
             for number, entry in enumerate(_record(row).entries):
-                if entry.kind in (EntryKind.SPEND, EntryKind.REPAY):
-                    id = f"{row['at']:013d}-{row['spend']}{number:02d}"
-                    repays = entry.kind is EntryKind.REPAY
-                    spends.append(Spend(id, row["at"], repays, entry.reference, entry.partner, entry.lots))
+                if entry.kind in SPENDS:
+                    spends.append(Spend(f"{row['at']:013d}-{row['spend']}{number:02d}", row["at"], entry))
         return spends
 
     async def all_members(self) -> AsyncIterator[tuple[str, Member, int, int | None]]:
@@ -188,26 +186,28 @@ def _row(partition: int, record: Record) -> Document:
     row: Document = {"_id": f"{partition}/{record.command}", "seq": record.seq, "i": record.place}
     if record.entries:
         row |= {"order": record.order, "at": record.at, "body": orjson.dumps(record.entries, default=tuple)}
-        if any(entry.kind in (EntryKind.SPEND, EntryKind.REPAY) for entry in record.entries):
+        if any(entry.kind in SPENDS for entry in record.entries):
             row["spend"] = _spend(partition, record.seq, record.place)
     return row
 
 
 def _record(row: Document) -> Record:
     entries = tuple(
-        Entry(EntryKind(kind), points, reference, partner, tuple(Lot(*lot) for lot in lots))
-        for kind, points, reference, partner, lots in orjson.loads(row.get("body", b"[]"))
+        Entry(EntryKind(kind), points, reference, partner, _lots(lots), value)
+        for kind, points, reference, partner, lots, value in orjson.loads(row.get("body", b"[]"))
     )
     command = row["_id"].partition("/")[2]
     return Record(command, row.get("order", "").partition(":")[0], row["seq"], row["i"], row.get("at", 0), entries)
 
 
 def _member(state: Document) -> tuple[Member, int]:
-    lots, holds, debts = orjson.loads(state["body"])
+    lots, holds, debts, pending, tally = orjson.loads(state["body"])
     account = Member(
-        tuple([Lot(*lot) for lot in lots]),
+        _lots(lots),
         tuple([Hold(*hold) for hold in holds]),
         tuple([Debt(*debt) for debt in debts]),
+        tuple([Pending(due, issue, _lots(of)) for due, issue, of in pending]),
+        Tally(*tally),
     )
     return account, state["seq"]
 
@@ -217,5 +217,14 @@ def _partner(state: Document) -> tuple[Partner, int]:
 
 
 def _transit(state: Document) -> tuple[Transit, int]:
-    balance, passages = orjson.loads(state["body"])
-    return Transit(balance, tuple(Passage(*passage) for passage in passages)), state["seq"]
+    balance, passages, gifts = orjson.loads(state["body"])
+    transit = Transit(
+        balance,
+        tuple(Passage(*passage) for passage in passages),
+        tuple(Gift(id, giver, to, _lots(lots)) for id, giver, to, lots in gifts),
+    )
+    return transit, state["seq"]
+
+
+def _lots(rows: list[list[Any]]) -> tuple[Lot, ...]:
+    return tuple([Lot(*row) for row in rows])

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from services.rewards.ledger import machine
 from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode
+from services.rewards.ledger.dues import Events, next_due
 from services.rewards.ledger.effects import apply, touched
 from services.rewards.ledger.log import Log
 from services.rewards.ledger.model import (
@@ -22,16 +23,24 @@ from services.rewards.ledger.model import (
     NO_PARTNER,
     Books,
     Cancel,
+    Captured,
     Decision,
+    Gift,
+    Given,
     Issue,
     Member,
     Partner,
     Received,
     Refusal,
+    Reverse,
     Sent,
+    Taken,
 )
 from services.rewards.ledger.postings import Account, Record, balances, legs, records
 from services.rewards.ledger.store import Views
+
+# A passage between partitions: partner, points, and where it goes; or a gift.
+_Sent = tuple[str, int, int] | Gift
 
 _RETRIES = 50
 _RETRY_SECONDS = 0.1
@@ -69,7 +78,7 @@ async def verify(
         await _check_passages(walks)
         await _caught_up(walks, views)
         for walk in walks:
-            await walk.check_cancels()
+            await walk.check_undone()
         await _check_records(walks, views)
         await _check_accounts(walks, views, partition_of)
     except _Wrong as wrong:
@@ -88,8 +97,8 @@ class _Walk:
         self.commands = 0
         self.books = Books()
         self.touched: dict[str, int] = {}  # by which block an account was touched last
-        self.sent: dict[str, tuple[str, int, int]] = {}
-        self.received: dict[str, tuple[str, int, int]] = {}
+        self.sent: dict[str, _Sent] = {}
+        self.received: list[tuple[str, _Sent, str]] = []  # with the member that took a gift in
         self.sums: dict[int, int] = {}  # per block, over its records
         self._log = log
         self._views = views
@@ -98,7 +107,7 @@ class _Walk:
         self._at = 0
         self._ledger: defaultdict[Account, int] = defaultdict(int)
         self._pending: list[Block] = []
-        self._cancels: list[tuple[int, Cancel]] = []
+        self._undone: list[tuple[int, Cancel | Reverse]] = []
 
     async def forward(self, until: int | None = None) -> None:
         """Up to that block, or to the last."""
@@ -130,7 +139,7 @@ class _Walk:
             raise _Wrong(self._say(block.seq, "field at: is before the block before"))
         postings = self._read(block)
         self._replay(block, postings)
-        self._cancels += [(block.seq, posting.command) for posting in postings if isinstance(posting.command, Cancel)]
+        self._undone += [(block.seq, p.command) for p in postings if isinstance(p.command, Cancel | Reverse)]
         self.head, self._hash, self._at = block.seq, block.hash, block.at
         self.commands += len(postings)
         self.sums[block.seq] = sum(_fingerprint(r) for r in records(block.seq, block.at, postings)) % 2**64
@@ -164,7 +173,7 @@ class _Walk:
                     self._apply(block.seq, decision)
             place += size
 
-    def _apply(self, seq: int, events: machine.Events) -> None:
+    def _apply(self, seq: int, events: Events) -> None:
         apply(self.books, events)
         for event in events:
             for account, points in legs(event):
@@ -174,17 +183,23 @@ class _Walk:
                 self.touched[name] = seq
             if isinstance(event, Sent):
                 self.sent[event.passage.id] = (event.passage.partner, event.passage.points, event.passage.to)
+            elif isinstance(event, Given):
+                self.sent[event.gift.id] = event.gift
             elif isinstance(event, Received):
-                self.received[event.passage] = (event.partner, event.points, self.partition)
+                self.received.append((event.passage, (event.partner, event.points, self.partition), ""))
+            elif isinstance(event, Taken):
+                gift = Gift(event.gift, event.giver, event.member, event.lots)
+                self.received.append((event.gift, gift, event.member))
 
-    async def check_cancels(self) -> None:
-        """What is taken back has to be what was given."""
-        for seq, cancel in self._cancels:
-            place = (await self._views.places(self.partition, [cancel.issue])).get(cancel.issue)
-            given = await self._log.block(self.partition, place[0]) if place and place[0] <= seq else None
-            command = decode(given.payload)[place[1]].command if given and place else None
-            if not isinstance(command, Issue) or (command.member, command.lots) != (cancel.member, cancel.lots):
-                raise _Wrong(self._say(seq, f"{cancel.id}: cancels what was not issued so"))
+    async def check_undone(self) -> None:
+        """What is taken back has to be what was given, what is given back what was taken."""
+        for seq, command in self._undone:
+            id = command.issue if isinstance(command, Cancel) else command.id.removeprefix("reverse:")
+            place = (await self._views.places(self.partition, [id])).get(id)
+            block = await self._log.block(self.partition, place[0]) if place and place[0] <= seq else None
+            done = decode(block.payload)[place[1]] if block and place else None
+            if not done or not _undoes(command, done):
+                raise _Wrong(self._say(seq, f"{command.id}: undoes what was not done so"))
 
     async def _which(self, block: Block) -> str:
         """The part of a block that does not go with its hash, as far as that can be told."""
@@ -214,17 +229,30 @@ class _Walk:
 
 
 async def _check_passages(walks: Sequence[_Walk]) -> None:
-    """Whatever came in anywhere has gone out somewhere, once, and just so."""
+    """Whatever came in anywhere has gone out somewhere, and just so, and came in once. A gift may come back."""
+    seen: set[str] = set()
     sent = {id: passage for walk in walks for id, passage in walk.sent.items()}
     for walk in walks:
-        for id, passage in walk.received.items():
-            if sent.get(id) != passage:
+        for id, passage, member in list(walk.received):
+            if id not in sent:
                 # It may have been sent since the sender's log was walked.
                 for other in walks:
                     await other.forward()
                 sent = {id: passage for other in walks for id, passage in other.sent.items()}
-            if sent.get(id) != passage:
+            gone = sent.get(id)
+            if isinstance(gone, Gift) and member == gone.giver:
+                gone = gone._replace(to=member)
+            if gone != passage or id in seen:
                 raise _Wrong(f"partition {walk.partition}, passage {id}: was received and not sent so")
+            seen.add(id)
+
+
+def _undoes(command: Cancel | Reverse, done: Posting) -> bool:
+    if isinstance(command, Cancel):
+        issue = done.command
+        return isinstance(issue, Issue) and (issue.member, issue.lots) == (command.member, command.lots)
+    captured = [event for event in done.decision if isinstance(event, Captured)]
+    return [tuple(event) for event in captured] == [(command.member, command.hold, command.partner, command.lots)]
 
 
 async def _caught_up(walks: Sequence[_Walk], views: Views) -> None:
@@ -265,7 +293,7 @@ async def _check_accounts(walks: Sequence[_Walk], views: Views, partition_of: Ca
     missing = {id: walk.partition for walk in walks for id in walk.books.members}
     async for id, account, seq, due in views.all_members():
         walk = walks[partition_of(id)]
-        if due != machine.next_due(account):
+        if due != next_due(account):
             raise _Wrong(f"partition {walk.partition}, account {id}, field due: is {due}")
         await _check_account(walk, id, account, seq, partial(_member, views, id))
         missing.pop(id, None)

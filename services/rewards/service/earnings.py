@@ -16,7 +16,8 @@ from services.rewards.domain.earnings import (
     decide,
 )
 from services.rewards.ledger.ledger import Ledger
-from services.rewards.ledger.model import Allot, Cancelled
+from services.rewards.ledger.lots import points_of
+from services.rewards.ledger.model import Allot, Cancelled, Withdrawn
 from services.rewards.partners import RELEASES, Partners, release_of
 from services.rewards.store.earnings import EarningStore
 from services.shared.clock import Clock
@@ -107,9 +108,10 @@ class Earnings:
         outcome = await self._ledger.cancel(claim_id, earning.member_id)
         if outcome is None:
             raise Internal("The ledger does not know of points that were issued.", reason="INTERNAL", claim_id=claim_id)
-        done = [event for event in outcome.decision if isinstance(event, Cancelled)]
-        returned = sum(lot.points for event in done for lot in event.lots)
-        cancelled = earning.cancelled(returned, sum(event.owed for event in done))
+        done = [event for event in outcome.decision if isinstance(event, Cancelled | Withdrawn)]
+        returned = sum(points_of(event.lots) for event in done)
+        owed = sum(points_of(event.owed) for event in done if isinstance(event, Cancelled))
+        cancelled = earning.cancelled(returned, owed)
 
         async def note(tx: Transaction) -> None:
             if await self._store.cancelled(tx, cancelled):

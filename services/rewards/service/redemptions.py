@@ -20,6 +20,7 @@ from services.rewards.domain.redemptions import (
     new_voucher,
 )
 from services.rewards.ledger import machine
+from services.rewards.ledger.dues import due
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.partners import Partners
 from services.rewards.store.redemptions import RedemptionStore
@@ -94,7 +95,7 @@ class Redemptions:
         if reward is None:
             raise RewardNotFound("There is no reward with that id.", reward_id=reward_id)
         # Nothing that is certain to be refused takes from the stock, even for a moment.
-        account, _ = machine.due((await self._ledger.members([member_id]))[member_id], member_id, millis(self._clock()))
+        account, _ = due((await self._ledger.members([member_id]))[member_id], member_id, millis(self._clock()))
         if (available := account.balance - account.held) < reward.points:
             raise _insufficient(available, reward.points)
         await self._check_active(reward.partner_id)

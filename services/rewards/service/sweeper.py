@@ -1,6 +1,7 @@
 """What happens when nobody calls: due points expire, holds end, and what a crash left half done is completed."""
 
 import asyncio
+import time
 
 from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger
@@ -23,11 +24,13 @@ class Sweeper:
         self._redemptions = redemptions
         self._clock = clock
         self._period_seconds = period_seconds
+        self.swept_at = 0.0  # when the last sweep came to its end, in seconds since 1970
 
     async def run(self) -> None:
         """A job of the server."""
         while True:
             await self.sweep()
+            self.swept_at = time.time()
             await asyncio.sleep(self._period_seconds)
 
     async def sweep(self) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.rewards.domain.moments import millis
+from services.rewards.ledger.dues import due
 from services.rewards.ledger.ledger import Ledger, Totals
-from services.rewards.ledger.machine import due
 from services.rewards.ledger.model import Member
 from services.rewards.ledger.postings import Entry, order
 from services.rewards.ledger.verify import Report

@@ -87,4 +87,5 @@ def _line(row: Document) -> Line:
         points=row["points"],
         unit_value_micros=row["unit_value_micros"],
         spent_at=row["spent_at"],
+        reverses=row.get("reverses", False),
     )

@@ -59,6 +59,11 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     ENTRY_KIND_EXPIRE: _EntryKind.ValueType  # 3
     ENTRY_KIND_CANCEL: _EntryKind.ValueType  # 4
     ENTRY_KIND_REPAY: _EntryKind.ValueType  # 5
+    ENTRY_KIND_REVERSE: _EntryKind.ValueType  # 6
+    """Points of a spend that was reversed."""
+    ENTRY_KIND_GIVE: _EntryKind.ValueType  # 7
+    """Points given to another member, and points that another member gave."""
+    ENTRY_KIND_TAKE: _EntryKind.ValueType  # 8
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """What moved a wallet."""
@@ -69,6 +74,11 @@ ENTRY_KIND_SPEND: EntryKind.ValueType  # 2
 ENTRY_KIND_EXPIRE: EntryKind.ValueType  # 3
 ENTRY_KIND_CANCEL: EntryKind.ValueType  # 4
 ENTRY_KIND_REPAY: EntryKind.ValueType  # 5
+ENTRY_KIND_REVERSE: EntryKind.ValueType  # 6
+"""Points of a spend that was reversed."""
+ENTRY_KIND_GIVE: EntryKind.ValueType  # 7
+"""Points given to another member, and points that another member gave."""
+ENTRY_KIND_TAKE: EntryKind.ValueType  # 8
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _RedemptionStatus:

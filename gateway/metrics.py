@@ -1,0 +1,136 @@
+"""What only the gateway has to say of itself: requests, operations, batches, ways of answering, documents kept."""
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from gateway.engine.cache import Cache
+from gateway.engine.document import Document, Operation, Ways
+from gateway.engine.source import Source
+from gateway.errors import INTERNAL, SERVICE_UNAVAILABLE
+from services.shared.metrics import catalogue
+from services.shared.metrics.definition import counter, gauge, histogram
+from services.shared.metrics.instruments import Distribution, Meter
+
+HTTP = histogram(
+    "http.server.request.duration",
+    "s",
+    "Time from a request's arrival to the end of its answer.",
+    attributes={
+        "http.request.method": "GET, POST or other",
+        "http.route": "path of a route of the gateway, or other",
+        "http.response.status_code": "HTTP status; 0 if the asker had gone",
+    },
+)
+OPERATIONS = histogram(
+    "alliance.graphql.operation.duration",
+    "s",
+    "Time that the execution of an operation took; its document was valid and within its limits.",
+    attributes={
+        "graphql.operation.type": "query, mutation or subscription",
+        # The names of operations are their authors' to choose, and without end.
+        "field": "the root field that is asked for, of those in the schema; several, if there are more than one",
+        "outcome": (
+            "ok; refused: the asker's own doing; partial: something could not be had, the rest is answered; "
+            "failed: nothing could be had"
+        ),
+    },
+)
+REFUSALS = counter(
+    "alliance.graphql.refused",
+    "{request}",
+    "Requests at /graphql that were answered without being executed.",
+    attributes={"code": "code of the error, such as DOCUMENT_INVALID or UNAUTHENTICATED"},
+)
+WAYS = counter(
+    "alliance.graphql.ways",
+    "{operation}",
+    "Operations by the way in which they were answered.",
+    attributes={
+        "way": (
+            "compiled: a plan alone; walked: a plan, with errors; uncompiled: graphql-core, there is no plan; "
+            "abandoned: graphql-core, the plan could not be gone through with"
+        )
+    },
+)
+DOCUMENTS = counter(
+    "alliance.graphql.documents",
+    "{document}",
+    "Documents that were asked for, by whether they were kept from before.",
+    attributes={"cache": "hit or miss"},
+)
+DOCUMENTS_KEPT = gauge("alliance.graphql.documents.kept", "{document}", "Documents that are kept, with their plans.")
+DOCUMENTS_KEPT_SIZE = gauge("alliance.graphql.documents.kept.size", "By", "Length of the documents that are kept.")
+BATCHES = histogram(
+    "alliance.graphql.batch.size",
+    "{key}",
+    "Keys that one call of a service asked for, collected from all requests in flight.",
+    attributes={"source": "the RPC, such as AccountsService/BatchGetMembers"},
+    boundaries=(1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0),
+)
+
+OK, REFUSED, PARTIAL, FAILED = "ok", "refused", "partial", "failed"
+# What went wrong was ours, and not the asker's.
+_OURS = frozenset({INTERNAL, SERVICE_UNAVAILABLE})
+
+
+class Batches:
+    """Told of each call of a source, and how many keys it asks for."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._sizes = meter.histogram(BATCHES)
+        self._by_source: dict[Source, Distribution] = {}
+
+    def __call__(self, source: Source, keys: int) -> None:
+        cell = self._by_source.get(source)
+        if cell is None:
+            cell = self._by_source[source] = self._sizes.at(source.name)
+        cell.record(keys)
+
+
+class Measures:
+    """What becomes of requests and operations."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._http = meter.histogram(HTTP)
+        self._operations = meter.histogram(OPERATIONS)
+        self._refused = meter.counter(REFUSALS)
+        self.in_flight = meter.gauge(catalogue.IN_FLIGHT).at()
+
+    def observe(self, ways: Ways, documents: Cache[Document]) -> None:
+        """Has read what is counted anyway."""
+        names = ("compiled", "walked", "uncompiled", "abandoned")
+        self._meter.observe(WAYS, lambda: [((name,), float(getattr(ways, name))) for name in names])
+        counts = ("hit", "miss")
+        self._meter.observe(
+            DOCUMENTS, lambda: [((name,), float(n)) for name, n in zip(counts, documents.found, strict=True)]
+        )
+        self._meter.observe(DOCUMENTS_KEPT, lambda: float(len(documents)))
+        self._meter.observe(DOCUMENTS_KEPT_SIZE, lambda: float(documents.bytes))
+
+    def answered(self, method: str, route: str, status: int, began: float) -> None:
+        """An HTTP request that began then, by `perf_counter`."""
+        self._http.at(method if method in ("GET", "POST") else "other", route, str(status)).record(
+            perf_counter() - began
+        )
+
+    def executed(self, operation: Operation, outcome: str, began: float) -> None:
+        """An operation."""
+        self._operations.at(operation.type, operation.field, outcome).record(perf_counter() - began)
+
+    def refused(self, code: str) -> None:
+        """A request that was not executed."""
+        self._refused.at(code).add()
+
+
+def outcome_of(errors: Sequence[Mapping[str, object]], *, answered: bool) -> str:
+    """Of an answer with errors, as they are told; `answered` says whether it has data, too."""
+    ours = any(_code(error) in _OURS for error in errors)
+    if not ours:
+        return REFUSED
+    return PARTIAL if answered else FAILED
+
+
+def _code(error: Mapping[str, object]) -> object:
+    extensions = error.get("extensions")
+    return extensions.get("code") if isinstance(extensions, Mapping) else None
