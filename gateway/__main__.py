@@ -1,14 +1,21 @@
 """`python -m gateway`: settings -> app -> serve."""
 
+import asyncio
 import signal
 import socket
+from contextlib import suppress
 
 import uvicorn
 import uvloop
 
 from gateway.app import create_app
 from gateway.config import Settings
+from gateway.live.live import Live
 from services.shared import telemetry
+
+_FAREWELL_SECONDS = 1.0
+# A peer that acknowledges nothing for so long is gone, whatever is still to be sent to it.
+_SILENCE_MS = 30_000
 
 
 async def main() -> None:
@@ -20,7 +27,12 @@ async def main() -> None:
     config = uvicorn.Config(
         app,
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=settings.live.message_bytes,
+        ws_ping_interval=settings.live.keepalive_seconds,
+        ws_ping_timeout=settings.live.keepalive_seconds,
+        # Of little use for small messages, and dear in memory.
+        ws_per_message_deflate=False,
         access_log=False,
         log_config=None,
         server_header=False,
@@ -31,8 +43,21 @@ async def main() -> None:
         # After its graceful stop the server raises the signal anew; by then we are done, and end well.
         signal.signal(signum, lambda *_: None)
     telemetry.log.info("listening", address=settings.listen)
-    await uvicorn.Server(config).serve(sockets=[listening])
+    await _Server(config, app.state.live).serve(sockets=[listening])
     telemetry.log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """Tells subscribers that it stops, before it closes their connections."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._live.stop(), _FAREWELL_SECONDS)
+        await super().shutdown(sockets)
 
 
 def _listen(address: str) -> socket.socket:
@@ -41,6 +66,8 @@ def _listen(address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_MS)
     try:
         listening.bind((host.strip("[]"), int(port)))
     except OSError as error:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +26,10 @@ from gateway.engine.shape import Budget
 from gateway.errors import masked
 from gateway.http import GraphQLEndpoint
 from gateway.limits import Buckets
+from gateway.live import wallets
+from gateway.live.events import EventStreams
+from gateway.live.live import Live
+from gateway.live.websocket import WebSocketEndpoint
 from gateway.metrics import Measures
 from gateway.oauth import OAuth
 from gateway.problems import problem_of
@@ -56,12 +60,17 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     )
     backends = Backends(settings, telemetry)
     measures = Measures(telemetry.meter)
-    graphql = GraphQLEndpoint(_documents(settings), backends, tokens, settings, ide.page(), measures)
-    measures.observe(graphql.documents.ways, graphql.documents.cache)
+    documents = _documents(settings)
+    live = Live(documents, backends, settings, {wallets.TOPIC: wallets.Wallets(backends)})
+    events = EventStreams(live, settings.live)
+    graphql = GraphQLEndpoint(documents, backends, tokens, settings, ide.page(), measures, events)
+    measures.observe(documents.ways, documents.cache)
+    sockets = WebSocketEndpoint(live, settings.live, tokens, settings.issuer_url)
     buckets = Buckets(settings.token_requests_per_second, settings.token_requests_burst)
     health = Health(backends)
     routes: list[BaseRoute] = [
         Route(GRAPHQL_PATH, graphql.answer, methods=["GET", "POST"]),
+        WebSocketRoute(GRAPHQL_PATH, sockets),
         *OAuth(tokens, keys, settings.issuer_url, backends, buckets).routes(),
         Route("/healthz", health.alive),
         Route("/readyz", health.ready),
@@ -76,6 +85,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         lag = asyncio.create_task(watch_loop(telemetry.meter))
         yield
         lag.cancel()
+        await live.close()
         await backends.close()
         telemetry.stop()
 
@@ -91,6 +101,8 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     )
     # For whoever has the application alone: the counts of what it did.
     app.state.ways = graphql.documents.ways
+    # For whoever stops the process: subscribers have to be told before connections are closed.
+    app.state.live = live
     return app
 
 

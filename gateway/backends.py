@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import grpc
@@ -71,6 +71,11 @@ class Backends:
         # alliance.accounts.v1 is the package of accounts.
         client = self._clients[service.file.package.split(".")[1]]
         return await client.call(getattr(client.stub, method), request, caller=caller, timeout_seconds=timeout_seconds)
+
+    def stream(self, service: ServiceDescriptor, method: str, request: Message) -> AsyncGenerator[Any, None]:
+        """The responses of a streaming RPC, called for the gateway itself; a DomainError if it breaks off."""
+        client = self._clients[service.file.package.split(".")[1]]
+        return client.stream(getattr(client.stub, method), request)
 
     async def health(self) -> Mapping[str, str]:
         """What each service says of itself: serving, not_serving, or unreachable."""

@@ -25,6 +25,32 @@ class Limits(BaseSettings):
     cached_document_bytes: int = Field(default=1 << 20, ge=1, description="... and their length in all")
 
 
+class LiveLimits(BaseSettings):
+    """What subscribers may take up, all in one process. Beyond it they are refused, or ended, with a reason."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_LIVE_", extra="ignore", frozen=True)
+
+    connections: int = Field(default=5_000, ge=1, description="connections open at once, of both transports")
+    connections_per_client: int = Field(
+        default=200, ge=1, description="... of one brand, member or operator; without a token, of one address"
+    )
+    subscriptions: int = Field(default=10_000, ge=1, description="subscriptions at once")
+    subscriptions_per_connection: int = Field(default=50, ge=1, description="... of one WebSocket")
+    init_seconds: float = Field(default=5.0, gt=0, description="how long a WebSocket may take to say connection_init")
+    message_bytes: int = Field(default=128 << 10, ge=1 << 10, description="largest message of a WebSocket")
+    subscription_seconds: float = Field(
+        default=3_600.0, gt=0, description="how long a subscription lasts; it can be resumed"
+    )
+    keepalive_seconds: float = Field(
+        default=15.0, gt=0, description="how long nothing is sent at most: a ping, or a comment among events"
+    )
+    send_seconds: float = Field(default=20.0, gt=0, description="how long a client may take to take a message")
+    buffered_events: int = Field(default=256, ge=1, description="events that wait for a slow subscriber at most")
+    origins: frozenset[str] = Field(
+        default=frozenset(), description="web origins whose pages may open WebSockets, beside our own"
+    )
+
+
 class Settings(BaseSettings):
     """Of the whole process."""
 
@@ -65,6 +91,7 @@ class Settings(BaseSettings):
     )
     log_level: str = "INFO"
     limits: Limits = Field(default_factory=Limits)
+    live: LiveLimits = Field(default_factory=LiveLimits)
 
     @property
     def issuer_url(self) -> str:

@@ -18,9 +18,11 @@ from services.shared.identity import Caller, CallerKind
 class Request:
     """The context of resolvers. Within a request, a row is loaded once, and a consent asked for once."""
 
-    def __init__(self, viewer: Caller, backends: Backends, id: str) -> None:
+    def __init__(self, viewer: Caller, backends: Backends, id: str, event: Any = None) -> None:
         self.viewer = viewer
         self.id = id
+        # Of a subscription: the row of the event that is answered.
+        self.event = event
         self._backends = backends
         self._loads: dict[tuple[Source, Key, Arguments], Future] = {}
         # What has been loaded several keys at a time.

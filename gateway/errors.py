@@ -21,6 +21,8 @@ SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
 BAD_USER_INPUT = "BAD_USER_INPUT"
 DOCUMENT_INVALID = "DOCUMENT_INVALID"
 DOCUMENT_TOO_EXPENSIVE = "DOCUMENT_TOO_EXPENSIVE"
+TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
+SUBSCRIPTION_ENDED = "SUBSCRIPTION_ENDED"
 INTERNAL = "INTERNAL"
 
 _MASKED = "Something unexpected went wrong here; nothing that you can correct. Report it with the trace id."
@@ -53,6 +55,11 @@ def field_error(error: Exception) -> FieldError | None:
         case InvalidArgument() | NotFound() | AlreadyExists() | FailedPrecondition():
             return FieldError(BAD_USER_INPUT, error.message, reason=error.reason)
     return None
+
+
+def subscription_ended(reason: str, message: str, **details: object) -> FieldError:
+    """The last that a subscriber hears."""
+    return FieldError(SUBSCRIPTION_ENDED, message, reason=reason, **details)
 
 
 def masked() -> FieldError:

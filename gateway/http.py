@@ -1,7 +1,7 @@
 """GraphQL over HTTP: GET and POST, both media types, and for each failure the status that it has there."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -30,12 +30,12 @@ from gateway.errors import (
 )
 from gateway.ide import Page
 from gateway.metrics import FAILED, OK, REFUSED, Measures, outcome_of
-from gateway.negotiation import GRAPHQL, JSON, media_type, wants_page
+from gateway.negotiation import EVENTS, GRAPHQL, JSON, accepts_events, media_type, wants_page
 from gateway.tokens import TokenInvalid, Tokens
 from services.shared.identity import Caller, CallerKind
 from services.shared.telemetry import log, trace_id
 
-_ANYONE = Caller(CallerKind.ANYONE)
+ANYONE = Caller(CallerKind.ANYONE)
 _NO_STORE = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
 _HEADERS = {
     type: tuple(
@@ -53,6 +53,15 @@ class Asked:
     query: str
     operation_name: str | None
     variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Session:
+    """Who asks. `valid_until`: when the token runs out, in seconds since 1970. `id` is the request's, for errors."""
+
+    viewer: Caller
+    valid_until: float | None
+    id: str
 
 
 class Refusal(Exception):
@@ -77,8 +86,10 @@ class GraphQLEndpoint:
     settings: Settings
     page: Page
     measures: Measures
+    # Answers subscriptions, from what is asked, by whom, and behind which event.
+    events: Callable[[Asked, Session, str], ASGIApp]
     # A request without a token asks as anyone.
-    anyone: Caller = field(default=_ANYONE)
+    anyone: Caller = field(default=ANYONE)
 
     async def answer(self, http: HttpRequest) -> ASGIApp:
         """GET and POST of /graphql."""
@@ -90,20 +101,23 @@ class GraphQLEndpoint:
                 self.page.html, headers={"Content-Security-Policy": self.page.content_security_policy, **_NO_STORE}
             )
         type = media_type(accept)
+        events = accepts_events(accept)
         try:
-            if type is None:
+            if type is None and not events:
                 raise Refusal(406, BAD_USER_INPUT, f"Answers are {GRAPHQL} or {JSON}.", reason="NOT_ACCEPTABLE")
-            viewer = self._viewer(http)
+            session = self._session(http)
             asked = _from_url(http) if get else await self._from_body(http)
+            if type is None or (events and self._subscribes(asked)):
+                return self.events(asked, session, http.headers.get("last-event-id", ""))
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                return await self._execute(asked, Request(viewer, self.backends, request_id), type, get=get)
+                return await self._execute(asked, Request(session.viewer, self.backends, request_id), type, get=get)
         except Refusal as refusal:
             self.measures.refused(refusal.error.extensions["code"])
-            errors = [_located(refusal.error, request_id)]
+            errors = [error_body(refusal.error, request_id)]
             return _response({"errors": errors}, refusal.status, type or JSON, refusal.headers)
         except TimeoutError:
             error = FieldError(SERVICE_UNAVAILABLE, "The answer took too long; ask for less.", reason="REQUEST_TIMEOUT")
-            return _response({"errors": [_located(error, request_id)]}, 504, type or JSON)
+            return _response({"errors": [error_body(error, request_id)]}, 504, type or JSON)
 
     async def _execute(self, asked: Asked, request: Request, type: str, *, get: bool) -> ASGIApp:
         # Of a request that is well-formed as such, application/json says by its errors alone what is wrong with it.
@@ -119,6 +133,13 @@ class GraphQLEndpoint:
                     reason="METHOD_NOT_ALLOWED",
                     headers={"Allow": "POST"},
                 )
+            if operation.node.operation is OperationType.SUBSCRIPTION:
+                raise Refusal(
+                    406,
+                    BAD_USER_INPUT,
+                    f"Subscriptions are answered as {EVENTS}, or over WebSocket as graphql-transport-ws.",
+                    reason="NOT_ACCEPTABLE",
+                )
             return await self._answer(operation, asked, request, type)
         except DocumentInvalid as invalid:
             self.measures.refused(DOCUMENT_INVALID)
@@ -127,7 +148,7 @@ class GraphQLEndpoint:
         except TooExpensive as expensive:
             self.measures.refused(DOCUMENT_TOO_EXPENSIVE)
             refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
-            return _response({"errors": [_located(refused, request.id)]}, wrong, type)
+            return _response({"errors": [error_body(refused, request.id)]}, wrong, type)
 
     async def _answer(self, operation: Operation, asked: Asked, request: Request, type: str) -> ASGIApp:
         began, outcome = perf_counter(), FAILED
@@ -150,16 +171,24 @@ class GraphQLEndpoint:
         finally:
             self.measures.executed(operation, outcome, began)
 
-    def _viewer(self, http: HttpRequest) -> Caller:
+    def _subscribes(self, asked: Asked) -> bool:
+        """Whether a subscription is asked for; what is not a document at all is refused as any other."""
+        try:
+            operation = self.documents.operation(self.documents.prepare(asked.query), asked.operation_name)
+        except (DocumentInvalid, TooExpensive):
+            return False
+        return operation.node.operation is OperationType.SUBSCRIPTION
+
+    def _session(self, http: HttpRequest) -> Session:
         """Who asks; without a token, anyone. A token that does not hold is refused, never taken for none."""
         given = http.headers.getlist("authorization")
         if not given:
-            return self.anyone
-        scheme, _, token = given[0].partition(" ")
+            return Session(self.anyone, None, http.scope["request_id"])
         try:
-            if len(given) > 1 or scheme.lower() != "bearer":
+            if len(given) > 1:
                 raise TokenInvalid("Send one token, as `Authorization: Bearer ...`.")
-            return self.tokens.viewer(token.strip())
+            viewer, valid_until = self.tokens.bearer(given[0])
+            return Session(viewer, valid_until, http.scope["request_id"])
         except TokenInvalid as error:
             challenge = f'Bearer realm="alliance", error="invalid_token", error_description="{error}"'
             raise Refusal(
@@ -185,7 +214,7 @@ class GraphQLEndpoint:
             raise Refusal(400, BAD_USER_INPUT, "Send one request at a time.", reason="BATCHING_NOT_SUPPORTED")
         if not isinstance(body, dict):
             raise _malformed("The body has to be an object with `query`.")
-        return _asked(body)
+        return asked_of(body)
 
 
 _UTF8 = ("charset=utf-8", 'charset="utf-8"', "charset=utf8")
@@ -199,10 +228,11 @@ def _from_url(http: HttpRequest) -> Asked:
                 given[name] = orjson.loads(given[name])
             except orjson.JSONDecodeError as error:
                 raise _malformed(f"`{name}` is not JSON: {error}.") from error
-    return _asked(given)
+    return asked_of(given)
 
 
-def _asked(given: Mapping[str, Any]) -> Asked:
+def asked_of(given: Mapping[str, Any]) -> Asked:
+    """The parameters as they were sent; Refusal if they are none."""
     query, name = given.get("query"), given.get("operationName")
     variables, extensions = given.get("variables"), given.get("extensions")
     if not isinstance(query, str) or not query.strip():
@@ -237,7 +267,7 @@ def formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]
         if expected is None:
             log.error("unexpected error", path=error.path, request_id=request_id, exc_info=cause)
         told = expected or masked()
-    formatted = _located(told, request_id)
+    formatted = error_body(told, request_id)
     if error.locations:
         formatted["locations"] = [location.formatted for location in error.locations]
     if error.path:
@@ -245,13 +275,19 @@ def formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]
     return formatted
 
 
-def _located(error: FieldError, request_id: str) -> dict[str, Any]:
+def error_body(error: FieldError, request_id: str) -> dict[str, Any]:
+    """An error as it is answered, where it belongs to no place of the document."""
     # Without tracing the request's id is what logs can be searched for.
     return {"message": error.message, "extensions": {**error.extensions, "traceId": trace_id() or request_id}}
 
 
 def _response(content: Mapping[str, Any], status: int, type: str, headers: Mapping[str, str] | None = None) -> "Answer":
-    return Answer(orjson.dumps(content), status, type, headers)
+    return Answer(json_of(content), status, type, headers)
+
+
+def json_of(content: Any) -> bytes:
+    """As it is sent."""
+    return orjson.dumps(content)
 
 
 class Answer:

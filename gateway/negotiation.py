@@ -5,6 +5,7 @@ from functools import lru_cache
 
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
+EVENTS = "text/event-stream"
 HTML = "text/html"
 
 # Clients send few different headers.
@@ -45,6 +46,12 @@ def wants_page(accept: str) -> bool:
     """Whether it is a browser that came to look: it names HTML, and neither of our types."""
     named = {given.type for given in _ranges(accept) if given.quality > 0}
     return HTML in named and not named & set(_OFFERED)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def accepts_events(accept: str) -> bool:
+    """Whether it takes a stream of events, and says so."""
+    return any(given.type == EVENTS and given.quality > 0 for given in _ranges(accept))
 
 
 def _ranges(accept: str) -> list[_Range]:

@@ -13,6 +13,7 @@ from gateway.partners.queries import PartnersQuery
 from gateway.report import AllianceQuery
 from gateway.rewards.mutations import RewardsMutation
 from gateway.rewards.queries import RewardsQuery
+from gateway.rewards.subscriptions import RewardsSubscription
 from gateway.rewards.types import Wallet
 from gateway.scalars import SCALARS
 
@@ -29,11 +30,17 @@ class Mutation(PartnersMutation, AccountsMutation, LogisticsMutation, RewardsMut
     """All mutations."""
 
 
+@strawberry.type(description="What can be followed, over graphql-transport-ws or as server-sent events.")
+class Subscription(RewardsSubscription):
+    """All that is live."""
+
+
 def build() -> strawberry.federation.Schema:
     """The schema as Strawberry makes it from the declarations."""
     return strawberry.federation.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         # Entities are looked for by walking from type to type, but not through lazy ones.
         types=[Wallet],
         scalar_overrides=SCALARS,

@@ -115,17 +115,27 @@ class Tokens:
 
     def viewer(self, text: str) -> Caller:
         """Whose token it is; TokenInvalid if it does not hold. One seen before costs a look-up."""
+        return self.session(text)[0]
+
+    def bearer(self, authorization: str) -> tuple[Caller, float]:
+        """As `session`, for the text of an Authorization header (RFC 6750)."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise TokenInvalid("Send one token, as `Authorization: Bearer ...`.")
+        return self.session(token.strip())
+
+    def session(self, text: str) -> tuple[Caller, float]:
+        """Whose token it is, and until when it holds, in seconds since 1970; TokenInvalid if it does not."""
         known = self._known.get(text)
         if known is not None:
             if self._clock() < known[1]:
                 self._known.move_to_end(text)
-                return known[0]
+                return known
             del self._known[text]
-        viewer, until = self._verify(text)
-        self._known[text] = (viewer, until)
+        session = self._known[text] = self._verify(text)
         if len(self._known) > _CACHED:
             self._known.popitem(last=False)
-        return viewer
+        return session
 
     def _sign(self, kind: CallerKind, subject: str, client_id: str, seconds: int, **claims: object) -> Token:
         now = int(self._clock())

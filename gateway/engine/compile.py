@@ -43,7 +43,7 @@ def compile_plan(
     schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, variables: VariableValues
 ) -> Plan:
     """The plan of an operation whose @skip and @include say what they do with these variables."""
-    if operation.operation is not OperationType.QUERY:
+    if operation.operation is OperationType.MUTATION:
         raise Uncovered(str(operation.operation.value))
     if operation.directives:
         raise Uncovered("directives on an operation")
@@ -84,7 +84,7 @@ class _Compiler:
         self._entries = 0
 
     def plan(self) -> Plan:
-        root: Any = self._schema.query_type
+        root: Any = self._schema.get_root_type(self._operation.operation)
         collected = collect_fields(self._schema, self._fragments, self._variables, root, self._operation)
         selection = self._selection(root, collected.grouped_field_set)
         return Plan(selection, self._loads, self._embedded, self._entries)

@@ -116,6 +116,16 @@ class Mutation:
     problems: tuple[type, ...]
 
 
+@dataclass(frozen=True)
+class Stream(Given):
+    """Follows a topic: each event is answered like a query, whose request has the event's row."""
+
+    topic: str
+    # From the request and the arguments to what is followed. The rule of the type that the field leads to is asked
+    # about it first, so it has the fields that the rule is about.
+    key: Callable[[Any, Mapping[str, Any]], Any]
+
+
 Read = Value | Join | Connection | Lookup | Given | Mutation
 
 
@@ -268,6 +278,22 @@ def whole(source: Source, description: str, **options: Any) -> Any:
 def present(description: str, row: Callable[[Any], Any], **options: Any) -> Any:
     """A row that the request itself has."""
     return declared_field(description, Given(row), options)
+
+
+def subscription(
+    topic: str,
+    description: str,
+    *,
+    key: Callable[[Any, Mapping[str, Any]], Any],
+    arguments: Sequence[StrawberryArgument] = (),
+    **options: Any,
+) -> Any:
+    """A field of the subscription type, that goes on from the cursor `after`."""
+    after = argument(
+        "after", str | None, "The cursor of the last event that you have: what you missed since then comes first."
+    )
+    read = Stream(lambda request: request.event, topic, key)
+    return declared_field(description, read, options, arguments=[*arguments, after])
 
 
 def argument(name: str, type: Any, description: str, **options: Any) -> StrawberryArgument:

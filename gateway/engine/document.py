@@ -15,25 +15,31 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     FieldNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     Undefined,
     execute,
+    get_argument_values,
+    get_named_type,
     get_operation_ast,
     parse,
     specified_rules,
     validate,
 )
+from graphql.execution.collect_fields import FragmentDetails, collect_fields
 
 from gateway.engine.admit import is_awaitable
 from gateway.engine.cache import Cache
 from gateway.engine.compile import compile_plan, conditions_of
 from gateway.engine.cost import check_cost, counted_variables
+from gateway.engine.declare import Rule, Stream
 from gateway.engine.execute import Compiled, run
 from gateway.engine.plan import Uncovered
 from gateway.engine.project import projector
+from gateway.engine.resolve import field_declaration, type_declaration
 from gateway.engine.shape import Budget, TooExpensive, check_shape
 from gateway.engine.variables import Signature, Variables, VariablesInvalid
 from gateway.engine.walk import NotLoaded, walk
@@ -99,6 +105,18 @@ class Document:
     size: int
     conditions: tuple[str, ...]
     operations: dict[str | None, Operation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What a subscription follows, and as what each event is answered."""
+
+    # The response key of its only field.
+    key: str
+    stream: Stream
+    # Of the rows that come.
+    rule: Rule
+    arguments: Mapping[str, Any]
 
 
 class Documents:
@@ -185,6 +203,28 @@ class Documents:
             return await self.interpret(operation, given, request)
         self.ways.walked += 1
         return ExecutionResult(told, errors or None)
+
+    def followed(self, operation: Operation, given: Mapping[str, Any]) -> Followed:
+        """What a subscription follows; TooExpensive, DocumentInvalid or VariablesInvalid before anything is called."""
+        self._check_cost(operation, given)
+        variables = operation.signature.read(given).whole
+        root: Any = self._schema.subscription_type
+        fragments = {
+            node.name.value: FragmentDetails(node)
+            for node in operation.document.node.definitions
+            if isinstance(node, FragmentDefinitionNode)
+        }
+        collected = collect_fields(self._schema, fragments, variables, root, operation.node)
+        for key, (first, *_) in collected.grouped_field_set.items():
+            field = root.fields[first.node.name.value]
+            try:
+                arguments = get_argument_values(field, first.node, variables)
+            except GraphQLError as error:
+                raise DocumentInvalid(error) from error
+            declared: Any = field_declaration(field)
+            rule = declared.entry or type_declaration(get_named_type(field.type)).rule  # type: ignore[union-attr]
+            return Followed(key, declared.read, rule, arguments)
+        raise DocumentInvalid(GraphQLError("The subscription's field is left out by its directives.", operation.node))
 
     async def interpret(self, operation: Operation, given: Mapping[str, Any], request: object) -> ExecutionResult:
         """The answer by graphql-core, whatever the operation is."""

@@ -32,6 +32,7 @@ from gateway.engine.declare import (
     Mutation,
     Read,
     Rule,
+    Stream,
     TypeDeclaration,
     Value,
     declaration_of,
@@ -79,7 +80,7 @@ def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
 
 def _check_rules(schema: GraphQLSchema) -> None:
     """TypeError if anything could be read without a rule: what nobody thought of is nobody's to see."""
-    roots = (schema.query_type, schema.mutation_type)
+    roots = (schema.query_type, schema.mutation_type, schema.subscription_type)
     for type in schema.type_map.values():
         if not isinstance(type, GraphQLObjectType) or type.name.startswith("_"):
             continue
@@ -92,7 +93,7 @@ def _check_rules(schema: GraphQLSchema) -> None:
             if declared is None or type not in roots or declared.rule or isinstance(declared.read, Mutation):
                 continue
             behind = type_declaration(get_named_type(field.type))
-            if behind is None or behind.source is None:
+            if behind is None or not (behind.source or isinstance(declared.read, Stream)):
                 raise TypeError(f"{type.name}.{name} has no rule, and leads to nothing that has one of its own")
 
 
@@ -160,7 +161,7 @@ class _Binder:
                 return _lookup(read, rule)
             case Given():
                 row = read.row
-                return lambda _, info: admit(rule, info.context, row(info.context))
+                return lambda _, info, **__: admit(rule, info.context, row(info.context))
             case Mutation():
                 return self._mutation(read, field)
 

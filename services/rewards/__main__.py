@@ -9,11 +9,13 @@ from alliance.rewards.v1 import ledger_pb2, ledger_pb2_grpc, rewards_pb2, reward
 from services.rewards.config import Settings
 from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger
+from services.rewards.ledger.log import BLOCKS
 from services.rewards.ledger_rpc import LedgerRpc
 from services.rewards.messages import Messages
 from services.rewards.metrics import LedgerMetrics
 from services.rewards.partners import PartnersClient, deliveries
 from services.rewards.rpc import RewardsRpc
+from services.rewards.service.changes import Changes
 from services.rewards.service.earnings import Earnings
 from services.rewards.service.inspection import Inspection
 from services.rewards.service.redemptions import Redemptions
@@ -32,6 +34,7 @@ from services.shared.identity import Signer
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox, Relay
 from services.shared.server import Server
+from services.shared.tail import Tail
 
 
 async def main() -> None:
@@ -62,7 +65,9 @@ async def main() -> None:
     LedgerMetrics(observed.meter, ledger, sweeper)
     settlements = Settlements(SettlementStore(database), ledger, sweeper.sweep, clock.now)
     wallets = Wallets(ledger, clock.now)
-    rpc = RewardsRpc(earnings, redemptions, settlements, wallets, idempotency, Messages(settings.currency))
+    tail = Tail(database[BLOCKS])
+    changes = Changes(ledger, tail)
+    rpc = RewardsRpc(earnings, redemptions, settlements, wallets, changes, idempotency, Messages(settings.currency))
     watches = Watches(ledger, wallets, clock.now)
     ledger_rpc = LedgerRpc(ledger, wallets, Inspection(ledger), watches, settings.currency)
 
@@ -82,7 +87,8 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[ledger.run, relay.run, sweeper.run, watches.run])
+    jobs = [ledger.run, relay.run, sweeper.run, watches.run, tail.run, changes.run]
+    await server.run(prepare=prepare, ping=database.ping, jobs=jobs)
     await client.close()
 
 

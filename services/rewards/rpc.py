@@ -1,11 +1,13 @@
 """The rewards service's methods: proto in, use case, proto out."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from alliance.rewards.v1 import rewards_pb2 as pb
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceServicer
 from services.rewards import messages
 from services.rewards.messages import Messages
+from services.rewards.service.changes import Changes
 from services.rewards.service.earnings import Earnings
 from services.rewards.service.redemptions import Redemptions
 from services.rewards.service.settlements import Settlements
@@ -32,6 +34,7 @@ class RewardsRpc(RewardsServiceServicer):
         redemptions: Redemptions,
         settlements: Settlements,
         wallets: Wallets,
+        changes: Changes,
         idempotency: Idempotency,
         to: Messages,
     ) -> None:
@@ -39,6 +42,7 @@ class RewardsRpc(RewardsServiceServicer):
         self._redemptions = redemptions
         self._settlements = settlements
         self._wallets = wallets
+        self._changes = changes
         self._once = idempotency.once
         self._to = to
 
@@ -77,8 +81,14 @@ class RewardsRpc(RewardsServiceServicer):
 
     async def BatchGetWallets(self, request: pb.BatchGetWalletsRequest, context: Context) -> pb.BatchGetWalletsResponse:
         checks.batch(request.member_ids)
-        found = await self._wallets.wallets(request.member_ids)
+        found = await self._wallets.wallets(request.member_ids, dict(request.at_least))
         return pb.BatchGetWalletsResponse(wallets=[self._to.wallet(id, account) for id, account in found.items()])
+
+    async def WatchWallets(
+        self, request: pb.WatchWalletsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchWalletsResponse]:
+        async for changed in self._changes.watch():
+            yield pb.WatchWalletsResponse(member_ids=changed.member_ids, any=changed.any, heads=changed.heads)
 
     async def BatchListEntries(
         self, request: pb.BatchListEntriesRequest, context: Context

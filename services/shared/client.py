@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar, cast
 
@@ -128,6 +128,21 @@ class Client(Generic[Stub]):
             raise
         answered("OK", began)
         return response
+
+    async def stream(
+        self, method: "aio.UnaryStreamMultiCallable[Request, Response]", request: Request
+    ) -> AsyncGenerator[Response, None]:
+        """The responses of a stream, for this process itself, as long as it goes: it has no deadline. Its end, other
+        than by the server's own wish, is raised as a DomainError; closing the generator ends it.
+        """
+        call = method(request, metadata=self._metadata())
+        try:
+            async for response in call:
+                yield response
+        except aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        finally:
+            call.cancel()
 
     def _metadata(self) -> aio.Metadata:
         """What every call carries; made anew only when the token is."""

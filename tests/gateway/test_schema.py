@@ -26,7 +26,7 @@ from tests.gateway.conftest import Gateway
 # Federation's own, by its specification.
 FEDERATION = {"_Service", "_Entity", "_Any", "_FieldSet"}
 FEDERATION_FIELDS = {"_service", "_entities"}
-ROOTS = {"Query", "Mutation"}
+ROOTS = {"Query", "Mutation", "Subscription"}
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,8 @@ class Engine:
         # For whoever measures: commands and seconds of a commit; commands that were sent back.
         self.on_commit: Callable[[int, float], None] = lambda commands, seconds: None
         self.on_busy: Callable[[int], None] = lambda commands: None
+        # Is told whose accounts a block has changed, as soon as they can be read so.
+        self.on_change: Callable[[Iterable[str]], None] = lambda _: None
 
     @property
     def queued(self) -> int:
@@ -214,6 +216,7 @@ class Engine:
             )
         )
         self._forget()
+        self.on_change(members)
 
     def _forget(self) -> None:
         excess = len(self._outcomes) - _REMEMBERED - self.projector.lag

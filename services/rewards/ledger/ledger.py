@@ -101,6 +101,26 @@ class Ledger:
                 group.create_task(each.run())
                 group.create_task(each.projector.run())
 
+    def on_change(self, listener: Callable[[Iterable[str]], None]) -> None:
+        """Calls it after each block with the members whose accounts that changed, whichever process wrote it."""
+        for each in self.engines:
+            each.on_change = listener
+
+    def heads(self) -> dict[int, int]:
+        """The last block of each partition that this process has taken in."""
+        return {each.partition: each.head for each in self.engines}
+
+    async def look(self, partitions: Iterable[int] | None = None) -> None:
+        """Takes in what other replicas have written by now, in these partitions or all."""
+        wanted = range(len(self.engines)) if partitions is None else partitions
+        await asyncio.gather(*(self.engines[partition].look() for partition in wanted))
+
+    async def reach(self, heads: Mapping[int, int]) -> None:
+        """Takes in these blocks, unless it has; ValueError if there is no such partition."""
+        if any(not 0 <= partition < len(self.engines) for partition in heads):
+            raise ValueError(f"this ledger has {len(self.engines)} partitions")
+        await self.look([partition for partition, seq in heads.items() if self.engines[partition].head < seq])
+
     def partition(self, id: str) -> int:
         """The partition of a member's account, and the home of a partner's."""
         return zlib.crc32(id.encode()) % len(self.engines)

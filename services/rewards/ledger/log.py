@@ -6,7 +6,8 @@ from pymongo.errors import DuplicateKeyError
 from services.rewards.ledger.block import Block
 from services.shared.mongo import Collection, Database, Document, Indexes
 
-INDEXES: Indexes = {"ledger_blocks": list[IndexModel](), "ledger_meta": list[IndexModel]()}
+BLOCKS = "ledger_blocks"
+INDEXES: Indexes = {BLOCKS: list[IndexModel](), "ledger_meta": list[IndexModel]()}
 _AT_ONCE = 20
 
 
@@ -18,7 +19,7 @@ class Log:
     """The blocks of all partitions. Each partition's are numbered from 1 without gaps."""
 
     def __init__(self, database: Database) -> None:
-        self._blocks: Collection = database["ledger_blocks"]
+        self._blocks: Collection = database[BLOCKS]
         self._meta: Collection = database["ledger_meta"]
 
     async def ensure_partitions(self, count: int) -> None:
@@ -82,6 +83,11 @@ def _place(partition: int, seq: int) -> str:
     return f"{partition:04d}/{seq:012d}"
 
 
+def partition_and_seq(place: str) -> tuple[int, int]:
+    """The partition and number of the block with that `_id`."""
+    partition, _, seq = place.partition("/")
+    return int(partition), int(seq)
+
+
 def _block(row: Document) -> Block:
-    partition, _, seq = row["_id"].partition("/")
-    return Block(int(partition), int(seq), row["at"], row["previous"], row["payload"], row["hash"])
+    return Block(*partition_and_seq(row["_id"]), row["at"], row["previous"], row["payload"], row["hash"])

@@ -1,7 +1,7 @@
 """What members and partners have, by the ledger."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from services.rewards.domain.moments import millis
@@ -34,10 +34,17 @@ class Wallets:
         self._ledger = ledger
         self._clock = clock
 
-    async def wallets(self, member_ids: Sequence[str]) -> dict[str, Member]:
-        """Each member's account as time has made it by now, swept or not; an empty one for who has none."""
+    async def wallets(self, member_ids: Sequence[str], at_least: Mapping[int, int] | None = None) -> dict[str, Member]:
+        """Each member's account as time has made it by now, swept or not; an empty one for who has none. With
+        `at_least`, it takes in these blocks, by partition, whichever replica wrote them.
+        """
         for id in member_ids:
             checks.id_of(id, "member_ids", "member")
+        if at_least:
+            try:
+                await self._ledger.reach(at_least)
+            except ValueError as error:
+                raise checks.FieldInvalid("at_least", f"names a partition that is not there: {error}.") from error
         found = await self._ledger.members(member_ids)
         now = millis(self._clock())
         return {id: due(account, id, now)[0] for id, account in found.items()}

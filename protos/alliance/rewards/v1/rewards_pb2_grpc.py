@@ -67,6 +67,11 @@ class RewardsServiceStub:
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetWalletsRequest.SerializeToString,
                 response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetWalletsResponse.FromString,
                 _registered_method=True)
+        self.WatchWallets = channel.unary_stream(
+                '/alliance.rewards.v1.RewardsService/WatchWallets',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.WatchWalletsRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.WatchWalletsResponse.FromString,
+                _registered_method=True)
         self.BatchListEntries = channel.unary_unary(
                 '/alliance.rewards.v1.RewardsService/BatchListEntries',
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListEntriesRequest.SerializeToString,
@@ -197,6 +202,16 @@ class RewardsServiceServicer:
 
     def BatchGetWallets(self, request, context):
         """The wallets of members; at most 1,000 ids. A member without points has an empty wallet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchWallets(self, request, context):
+        """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
+        then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
+        Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
+        it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -351,6 +366,11 @@ def add_RewardsServiceServicer_to_server(servicer, server):
                     servicer.BatchGetWallets,
                     request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetWalletsRequest.FromString,
                     response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetWalletsResponse.SerializeToString,
+            ),
+            'WatchWallets': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchWallets,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.WatchWalletsRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.WatchWalletsResponse.SerializeToString,
             ),
             'BatchListEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchListEntries,
@@ -576,6 +596,33 @@ class RewardsService:
             '/alliance.rewards.v1.RewardsService/BatchGetWallets',
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetWalletsRequest.SerializeToString,
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetWalletsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchWallets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/WatchWallets',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.WatchWalletsRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.WatchWalletsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,12 @@ class RewardsServiceStub:
     """What claims earned, by claim id: those decided; at most 1,000 ids."""
     BatchGetWallets: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetWalletsRequest, _rewards_pb2.BatchGetWalletsResponse]
     """The wallets of members; at most 1,000 ids. A member without points has an empty wallet."""
+    WatchWallets: _grpc.UnaryStreamMultiCallable[_rewards_pb2.WatchWalletsRequest, _rewards_pb2.WatchWalletsResponse]
+    """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
+    then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
+    Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
+    it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    """
     BatchListEntries: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchListEntriesRequest, _rewards_pb2.BatchListEntriesResponse]
     """What moved in the wallets of members, newest first; the same page for each of at most 200 members."""
     CreateReward: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.CreateRewardRequest, _rewards_pb2.CreateRewardResponse]
@@ -145,6 +151,12 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     """What claims earned, by claim id: those decided; at most 1,000 ids."""
     BatchGetWallets: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetWalletsRequest, _rewards_pb2.BatchGetWalletsResponse]  # type: ignore[assignment]
     """The wallets of members; at most 1,000 ids. A member without points has an empty wallet."""
+    WatchWallets: _aio.UnaryStreamMultiCallable[_rewards_pb2.WatchWalletsRequest, _rewards_pb2.WatchWalletsResponse]  # type: ignore[assignment]
+    """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
+    then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
+    Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
+    it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    """
     BatchListEntries: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchListEntriesRequest, _rewards_pb2.BatchListEntriesResponse]  # type: ignore[assignment]
     """What moved in the wallets of members, newest first; the same page for each of at most 200 members."""
     CreateReward: _aio.UnaryUnaryMultiCallable[_rewards_pb2.CreateRewardRequest, _rewards_pb2.CreateRewardResponse]  # type: ignore[assignment]
@@ -256,6 +268,18 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rewards_pb2.BatchGetWalletsResponse, _abc.Awaitable[_rewards_pb2.BatchGetWalletsResponse]]:
         """The wallets of members; at most 1,000 ids. A member without points has an empty wallet."""
+
+    @_abc_1.abstractmethod
+    def WatchWallets(
+        self,
+        request: _rewards_pb2.WatchWalletsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_rewards_pb2.WatchWalletsResponse], _abc.AsyncIterator[_rewards_pb2.WatchWalletsResponse]]:
+        """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
+        then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
+        Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
+        it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        """
 
     @_abc_1.abstractmethod
     def BatchListEntries(

@@ -1,0 +1,158 @@
+"""Begins subscriptions: the document, the viewer's right to what it follows, a seat, a mailbox."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from graphql import OperationType
+
+from gateway.backends import Backends
+from gateway.config import Settings
+from gateway.context import Request
+from gateway.engine.admit import settled
+from gateway.engine.document import DocumentInvalid, Documents
+from gateway.engine.shape import TooExpensive
+from gateway.engine.variables import VariablesInvalid
+from gateway.errors import (
+    BAD_USER_INPUT,
+    DOCUMENT_INVALID,
+    DOCUMENT_TOO_EXPENSIVE,
+    UNAUTHENTICATED,
+    FieldError,
+    field_error,
+    masked,
+    subscription_ended,
+)
+from gateway.http import Asked, Session, error_body, formatted, json_of
+from gateway.live.mailbox import Mailbox
+from gateway.live.seats import Full, Seats
+from gateway.live.subscription import Ended, Subscription, Terms
+from services.shared.errors import DomainError
+
+_LONGEST_CURSOR = 400
+
+
+class Topic(Protocol):
+    """What can be followed."""
+
+    def open(self, key: Any, after: str) -> Any:
+        """A mailbox of what comes behind the cursor `after`, or from now on; FieldError if the cursor is none."""
+
+    def shut(self, key: Any, box: Any) -> None:
+        """The mailbox's subscriber has gone."""
+
+    async def close(self) -> None:
+        """The process ends."""
+
+
+class Live:
+    """One per process."""
+
+    def __init__(
+        self, documents: Documents, backends: Backends, settings: Settings, topics: Mapping[str, Topic]
+    ) -> None:
+        self._documents = documents
+        self._backends = backends
+        self._settings = settings
+        self._topics = topics
+        self.seats = Seats(settings.live)
+        # The process is about to end: everybody is told to go elsewhere.
+        self.stopping = False
+        self._told_of_stop: set[Callable[[], None]] = set()
+
+    async def begin(self, asked: Asked, session: Session, last_event_id: str = "") -> Subscription | Ended:
+        """The subscription, or why there is none. `last_event_id` takes precedence over the argument `after`."""
+        try:
+            return await self._subscribe(asked, session, last_event_id)
+        except DocumentInvalid as invalid:
+            errors = [formatted(error, DOCUMENT_INVALID, session.id) for error in invalid.errors]
+        except VariablesInvalid as invalid:
+            errors = [formatted(error, BAD_USER_INPUT, session.id) for error in invalid.errors]
+        except TooExpensive as expensive:
+            told = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
+            errors = [error_body(told, session.id)]
+        except Full as full:
+            return self.refused(full, session)
+        except (FieldError, DomainError) as error:
+            errors = [error_body(field_error(error) or masked(), session.id)]
+        return Ended(json_of(errors))
+
+    def refused(self, full: Full, session: Session) -> Ended:
+        """What is told to whom there is no seat for."""
+        return Ended(json_of([error_body(full.error, session.id)]))
+
+    @contextmanager
+    def told_of_stop(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Calls it when the process is about to end; at once if it is."""
+        self._told_of_stop.add(callback)
+        if self.stopping:
+            callback()
+        try:
+            yield
+        finally:
+            self._told_of_stop.discard(callback)
+
+    async def _subscribe(self, asked: Asked, session: Session, last_event_id: str) -> Subscription:
+        document = self._documents.prepare(asked.query)
+        operation = self._documents.operation(document, asked.operation_name)
+        if operation.node.operation is not OperationType.SUBSCRIPTION:
+            message = "Only subscriptions are answered here; send queries and mutations by POST, as application/json."
+            raise FieldError(BAD_USER_INPUT, message, reason="NOT_A_SUBSCRIPTION")
+        followed = self._documents.followed(operation, asked.variables)
+        request = Request(session.viewer, self._backends, session.id)
+        key = followed.stream.key(request, followed.arguments)
+        followed.rule.enter(request)
+        await settled(followed.rule.check(request, key))
+        after = last_event_id or followed.arguments.get("after") or ""
+        if len(after) > _LONGEST_CURSOR:
+            message = "`after` is not a cursor of this subscription; use one that came with an event."
+            raise FieldError(BAD_USER_INPUT, message, reason="CURSOR_MALFORMED")
+        topic = self._topics[followed.stream.topic]
+        self.seats.take()
+        try:
+            box: Mailbox = topic.open(key, after)
+        except BaseException:
+            self.seats.give_back()
+            raise
+
+        def close() -> None:
+            topic.shut(key, box)
+            self.seats.give_back()
+
+        return Subscription(
+            self._documents,
+            self._backends,
+            operation,
+            followed,
+            asked.variables,
+            request,
+            box,
+            self._terms(session.valid_until),
+            close,
+        )
+
+    async def stop(self) -> None:
+        """Tells everybody to go elsewhere, and waits until they have been told."""
+        self.stopping = True
+        for callback in list(self._told_of_stop):
+            callback()
+        await self.seats.vacant.wait()
+
+    async def close(self) -> None:
+        """Gives up all streams."""
+        for topic in self._topics.values():
+            await topic.close()
+
+    def _terms(self, valid_until: float | None) -> Terms:
+        seconds = self._settings.live.subscription_seconds
+        ending = subscription_ended(
+            "SUBSCRIPTION_TIMEOUT", f"A subscription lasts {seconds:,.0f} s; subscribe again with `after`."
+        )
+        if valid_until is not None and valid_until - time.time() <= seconds:
+            seconds = valid_until - time.time()
+            ending = FieldError(
+                UNAUTHENTICATED, "The token has expired; subscribe again with a new one.", reason="TOKEN_EXPIRED"
+            )
+        return Terms(asyncio.get_running_loop().time() + seconds, ending, self._settings.request_timeout_seconds)
