@@ -112,7 +112,9 @@ class Entry:
     claim: Claim | None = join(claims, "The claim of an EARN, CANCEL or REPAY.", on="claim_id")
     redemption: "Redemption | None" = join(sources.redemptions, "The redemption of a SPEND.", on="redemption_id")
     lots: list[Lot] = value("What it was made of: the amount per issuer.", size=3)
-    partner: Partner | None = join(partners, "Where a SPEND was, and whom a REPAY was owed to.", on="partner_id")
+    partner: Partner | None = join(
+        partners, "Where a SPEND or REVERSE was, and whom a REPAY was owed to.", on="partner_id"
+    )
     why: WhyType | None = derived("Why the wallet moved.", why.of_entry, reads=why.READS)
 
 

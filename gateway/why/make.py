@@ -90,6 +90,15 @@ class _Explainer:
                     f"{words.counted(points, 'point')} repaid what had been spent of points that were taken back"
                     + _of(of_claim)
                 )
+            case rewards.ENTRY_KIND_REVERSE:
+                redemption = self._find(redemptions, entry.redemption_id)
+                what = f" on {self._reward(redemption)}" if redemption is not None else ""
+                told = f"{words.counted(points, 'point')} came back, since a spend{what} was reversed"
+                return WhyRow(_sentence([told]), payments=payments, redemption=redemption)
+            case rewards.ENTRY_KIND_GIVE:
+                told = f"{self._of_issuers(payments)} given to another member; they keep their value and expiry"
+            case rewards.ENTRY_KIND_TAKE:
+                told = f"{self._of_issuers(payments)} given by another member, who had earned them"
             case _ if of_claim is not None:
                 return of_claim
             case _:

@@ -116,7 +116,7 @@ class Messages:
             claim_id="" if entry.kind is EntryKind.SPEND else entry.reference,
             redemption_id=entry.reference if entry.kind is EntryKind.SPEND else "",
             lots=self.lots(entry.lots, row.member_id),
-            partner_id=entry.partner if entry.kind in (EntryKind.SPEND, EntryKind.REPAY) else "",
+            partner_id=entry.partner if entry.kind in (EntryKind.SPEND, EntryKind.REPAY, EntryKind.REVERSE) else "",
         )
 
     def reward(self, reward: Reward) -> pb.Reward:

@@ -291,7 +291,9 @@ class Entry(_message.Message):
     redemption_id: _builtins.str
     """The redemption of a SPEND."""
     partner_id: _builtins.str
-    """Where a SPEND was, and whom a REPAY was owed to: that partner is owed the points by their issuers."""
+    """Where a SPEND or REVERSE was, and whom a REPAY was owed to: that partner is owed the points by their issuers, and
+    after a REVERSE owed no more.
+    """
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
