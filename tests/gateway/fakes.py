@@ -5,7 +5,7 @@ Every call is recorded with its request and caller, and a call can be made to fa
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +39,7 @@ class Call:
     method: str
     request: Any
     caller: Caller
+    metadata: Mapping[str, str | bytes]
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Recorder(aio.ServerInterceptor):
         method = details.method.rpartition("/")[2]
 
         async def recorded(request: Any, context: Any) -> Any:
-            self.calls.append(Call(method, request, current_caller()))
+            self.calls.append(Call(method, request, current_caller(), dict(context.invocation_metadata())))
             await asyncio.sleep(self.delays.get(method, 0))
             if method in self.failures:
                 raise self.failures[method]
