@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger drill check format protos schema ide lock secrets manifests scan sbom container-smoke clean
+.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger drill check format protos schema ide lock secrets manifests invariants scan sbom container-smoke clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -79,6 +79,10 @@ secrets: .venv/installed  ## make the keys and passwords of deploy/compose.yaml 
 
 manifests: .venv/installed  ## render and check the manifests of all overlays, the image's recipe and compose.yaml
 	@$(RUN)/python -m deploy.checks $(ARGS)
+
+invariants:  ## check what must hold on the data of the running local alliance (in data/)
+	@status=0; for s in accounts partners logistics rewards; do \
+	  data/run/$$s.sh -m services.$$s.invariants || status=1; done; exit $$status
 
 scan: .venv-scan/installed  ## look for security findings in the manifests and the image's recipe
 	@$(RUN)/python -m deploy.checks.scan $(ARGS)

@@ -52,6 +52,11 @@ class Alliance:
         self._fronts = dict(fronts or {})
         self.data = options.data.resolve()
         self._ports = {name: port or embedded.free_port() for name, port in _ports(options).items()}
+        first = options.metrics_port
+        self._metrics = {
+            name: f"127.0.0.1:{first + place if first else embedded.free_port()}"
+            for place, name in enumerate(("gateway", *SERVICES) if first is not None else ())
+        }
         self._processes: dict[str, Process] = {}
         self._lock = Lock(self._run / "lock")
         self.startup_seconds = 0.0
@@ -68,6 +73,10 @@ class Alliance:
     def address(self, name: str) -> str:
         """Where a process listens, as host:port."""
         return f"127.0.0.1:{self._ports[name]}"
+
+    def metrics(self, name: str) -> str:
+        """Where Prometheus reads a process, as host:port; empty for nowhere."""
+        return self._metrics.get(name, "")
 
     @property
     def operator_secret(self) -> str:
@@ -162,6 +171,7 @@ class Alliance:
                 "MONGODB_URI": uri,
                 "ALLIANCE_MONGODB_DATABASE": f"{self.options.database_prefix}_{name}",
                 "ALLIANCE_LISTEN": self.address(name),
+                "ALLIANCE_METRICS_LISTEN": self.metrics(name),
                 "ALLIANCE_IDENTITY_KEY_FILE": str(keys.identity_key(self._keys, name)),
             }
             if name == "partners":
@@ -178,6 +188,7 @@ class Alliance:
             )
         gateway = {
             "ALLIANCE_LISTEN": self.address("gateway"),
+            "ALLIANCE_METRICS_LISTEN": self.metrics("gateway"),
             "ALLIANCE_ISSUER": self.url,
             "ALLIANCE_TOKEN_KEY_FILE": str(keys.token_key(self._keys)),
             "ALLIANCE_IDENTITY_KEY_FILE": str(keys.identity_key(self._keys, "gateway")),

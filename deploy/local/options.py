@@ -23,6 +23,12 @@ class Options(BaseSettings):
     logistics_port: Port = Field(default=50053, ge=0, le=65535, description="port of the logistics service")
     rewards_port: Port = Field(default=50054, ge=0, le=65535, description="port of the rewards service")
     database_port: Port = Field(default=27117, ge=0, le=65535, description="port of the embedded database")
+    metrics_port: Port | None = Field(
+        default=None,
+        ge=0,
+        le=65531,
+        description="where Prometheus reads the gateway, and at the next four the services; left out, nowhere",
+    )
     database_prefix: str = Field(
         default="alliance", pattern=r"^[a-z][a-z0-9_]{0,30}$", description="how the names of the databases begin"
     )

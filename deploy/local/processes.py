@@ -127,8 +127,10 @@ class Process:
             [
                 "#!/bin/sh",
                 f"# Starts {self.name} by hand, just as the launcher started it. Ctrl-C stops it.",
+                "# With arguments, Python runs them with the same settings, as in: -m services.rewards.invariants",
                 f"cd {shlex.quote(str(_ROOT))} || exit 1",
                 *exports,
+                f'if [ $# -gt 0 ]; then exec {shlex.quote(sys.executable)} "$@"; fi',
                 f"echo $$ > {shlex.quote(str(self._pid_file.resolve()))}",
                 f"exec {shlex.join(self.program.command)}",
                 "",

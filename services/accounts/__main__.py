@@ -4,7 +4,7 @@ import uvloop
 
 from alliance.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
-from services.accounts import events, store
+from services.accounts import events, invariants, store
 from services.accounts.config import Settings
 from services.accounts.factors import FACTORS
 from services.accounts.rpc import AccountsRpc
@@ -17,6 +17,7 @@ from services.shared import clock, outbox, telemetry
 from services.shared.client import Client
 from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
+from services.shared.invariants import Results, Watch
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox, Relay
 from services.shared.server import Server
@@ -40,6 +41,8 @@ async def main() -> None:
     acts = Acts(ActStore(database), member_store, factor_store, events.announcer(events_out), clock.now)
     rpc = AccountsRpc(members, acts, Idempotency(database, relay))
 
+    watch = Watch(Results(database), invariants.NAMES, observed.meter)
+
     async def prepare() -> None:
         await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
         await factor_store.seed(FACTORS)
@@ -53,7 +56,7 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
+    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run])
 
 
 if __name__ == "__main__":

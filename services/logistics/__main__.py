@@ -4,7 +4,7 @@ import uvloop
 
 from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceStub
 from alliance.logistics.v1 import logistics_pb2, logistics_pb2_grpc
-from services.logistics import events, store
+from services.logistics import events, invariants, store
 from services.logistics.config import Settings
 from services.logistics.rpc import LogisticsRpc
 from services.logistics.service.capture import Capture
@@ -17,6 +17,7 @@ from services.shared import clock, outbox, telemetry
 from services.shared.client import Client
 from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
+from services.shared.invariants import Results, Watch
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox, Relay
 from services.shared.server import Server
@@ -49,6 +50,8 @@ async def main() -> None:
         Idempotency(database, relay),
     )
 
+    watch = Watch(Results(database), invariants.NAMES, observed.meter)
+
     async def prepare() -> None:
         await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
 
@@ -61,7 +64,7 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
+    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run])
     await accounts.close()
 
 

@@ -4,6 +4,7 @@ import uvloop
 
 from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
+from services.partners import invariants
 from services.partners.config import Settings
 from services.partners.events import Events, deliveries
 from services.partners.rpc import PartnersRpc
@@ -19,6 +20,7 @@ from services.partners.store.partners import PartnerStore
 from services.shared import clock, idempotency, outbox, telemetry
 from services.shared.client import Client
 from services.shared.identity import Signer
+from services.shared.invariants import Results, Watch
 from services.shared.mongo import Database
 from services.shared.server import Server
 
@@ -52,6 +54,8 @@ async def main() -> None:
         idempotency.Idempotency(database, relay),
     )
 
+    watch = Watch(Results(database), invariants.NAMES, observed.meter)
+
     async def prepare() -> None:
         await database.create_indexes({**INDEXES, **outbox.INDEXES})
 
@@ -64,7 +68,7 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run])
+    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run])
     await rewards.close()
 
 

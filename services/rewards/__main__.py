@@ -6,6 +6,7 @@ import uvloop
 
 from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
 from alliance.rewards.v1 import ledger_pb2, ledger_pb2_grpc, rewards_pb2, rewards_pb2_grpc
+from services.rewards import invariants
 from services.rewards.config import Settings
 from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger
@@ -31,6 +32,7 @@ from services.shared import clock, outbox, telemetry
 from services.shared.client import Client
 from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
+from services.shared.invariants import Results, Watch
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox, Relay
 from services.shared.server import Server
@@ -71,6 +73,8 @@ async def main() -> None:
     watches = Watches(ledger, wallets, clock.now)
     ledger_rpc = LedgerRpc(ledger, wallets, Inspection(ledger), watches, settings.currency)
 
+    watch = Watch(Results(database), invariants.NAMES, observed.meter)
+
     async def prepare() -> None:
         await database.create_indexes({**INDEXES, **outbox.INDEXES})
         await ledger.open()
@@ -87,7 +91,7 @@ async def main() -> None:
         },
         observed,
     )
-    jobs = [ledger.run, relay.run, sweeper.run, watches.run, tail.run, changes.run]
+    jobs = [ledger.run, relay.run, sweeper.run, watches.run, tail.run, changes.run, watch.run]
     await server.run(prepare=prepare, ping=database.ping, jobs=jobs)
     await client.close()
 

@@ -120,6 +120,11 @@ class Outbox:
             return False
         return await self._events.find_one({"_id": {"$in": list(ids)}, "delivered_at": {"$exists": False}}) is not None
 
+    async def waiting(self, ids: Sequence[str]) -> set[str]:
+        """Those of the events that have not been delivered."""
+        wanted = {"_id": {"$in": list(ids)}, "delivered_at": {"$exists": False}}
+        return {row["_id"] async for row in self._events.find(wanted, {"_id": 1})}
+
     async def delivered(self, ids: Sequence[str]) -> None:
         await self._events.update_many(
             {"_id": {"$in": list(ids)}},

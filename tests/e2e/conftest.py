@@ -11,10 +11,10 @@ from deploy.local.options import Options
 from tests.support.alliance import World
 
 
-def options(data: Path) -> Options:
+def options(data: Path, **more: int) -> Options:
     """On ports that are free, with databases of its own wherever they are."""
     ports = {f"{name}_port": 0 for name in (*SERVICES, "gateway", "database")}
-    return Options(data=data, database_prefix=f"test_{uuid4().hex[:10]}", **ports)  # type: ignore[arg-type]
+    return Options(data=data, database_prefix=f"test_{uuid4().hex[:10]}", **ports, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

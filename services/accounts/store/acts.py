@@ -122,12 +122,12 @@ class ActStore:
 
     async def claims(self, ids: Some[str]) -> list[Claim]:
         """Those found."""
-        return [_claim(row) async for row in self._claims.find({"_id": {"$in": list(ids)}})]
+        return [claim_of(row) async for row in self._claims.find({"_id": {"$in": list(ids)}})]
 
     async def claim_page(self, member_id: str, query: PageQuery) -> Page[Claim]:
         """Latest recorded first."""
         page = await find_page(self._claims, {"member_id": member_id}, query, order="_id")
-        return Page([_claim(row) for row in page.rows], page.orders, page.has_next)
+        return Page([claim_of(row) for row in page.rows], page.orders, page.has_next)
 
     async def totals(self, member_ids: Some[str]) -> list[CarbonTotal]:
         """Of those members who have any claim."""
@@ -204,7 +204,8 @@ def _claim_row(claim: Claim) -> Document:
     return {"_id": row.pop("id"), **row}
 
 
-def _claim(row: Document) -> Claim:
+def claim_of(row: Document) -> Claim:
+    """The claim that a document holds."""
     return Claim(
         id=row["_id"],
         key=row["key"],

@@ -36,25 +36,26 @@ class SettlementStore:
         """The one with the highest number."""
         session = tx.session if tx else None
         rows = self._settlements.find({"number": {"$gt": 0}}, sort=[("number", -1)], limit=1, session=session)
-        return next(iter([_settlement(row) async for row in rows]), None)
+        return next(iter([settlement_of(row) async for row in rows]), None)
 
     async def settlements(self, ids: Sequence[str]) -> list[Settlement]:
         """Those found."""
-        return [_settlement(row) async for row in self._settlements.find({"_id": {"$in": list(ids)}})]
+        return [settlement_of(row) async for row in self._settlements.find({"_id": {"$in": list(ids)}})]
 
     async def page(self, query: PageQuery) -> Page[Settlement]:
         """Newest first."""
         page = await find_page(self._settlements, {}, query)
-        return Page([_settlement(row) for row in page.rows], page.orders, page.has_next)
+        return Page([settlement_of(row) for row in page.rows], page.orders, page.has_next)
 
     async def line_page(self, settlement_id: str, partner_id: str, query: PageQuery) -> Page[Line]:
         """In the order of the spends; with a partner, only lines in which it owes or is owed."""
         prefix = {"lists": f"{settlement_id}/{partner_id}" if partner_id else settlement_id}
         page = await find_page(self._lines, prefix, query, descending=False)
-        return Page([_line(row) for row in page.rows], page.orders, page.has_next)
+        return Page([line_of(row) for row in page.rows], page.orders, page.has_next)
 
 
-def _settlement(row: Document) -> Settlement:
+def settlement_of(row: Document) -> Settlement:
+    """The settlement that a document holds."""
     return Settlement(
         id=row["_id"],
         number=row["number"],
@@ -77,7 +78,8 @@ def _line_document(settlement_id: str, place: int, line: Line) -> Document:
     }
 
 
-def _line(row: Document) -> Line:
+def line_of(row: Document) -> Line:
+    """The line that a document holds."""
     return Line(
         id=row["id"],
         redemption_id=row["redemption_id"],

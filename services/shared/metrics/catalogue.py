@@ -103,6 +103,26 @@ OUTBOX_SAMPLED = gauge(
     "When the outbox was last looked at, in seconds since 1970: what the numbers above are worth.",
 )
 
+_INVARIANT = {"invariant": "name of one of the service's invariants"}
+INVARIANT_HOLDS = gauge(
+    "alliance.invariant.holds",
+    "{state}",
+    "1 if the invariant held when it was last checked, 0 if not; the same from each replica.",
+    attributes=_INVARIANT,
+)
+INVARIANT_CHECKED = gauge(
+    "alliance.invariant.checked.time",
+    "s",
+    "When the invariant was last checked, in seconds since 1970; 0 if never. The same from each replica.",
+    attributes=_INVARIANT,
+)
+INVARIANT_DURATION = gauge(
+    "alliance.invariant.check.duration",
+    "s",
+    "How long the last check took that looked at the invariant.",
+    attributes=_INVARIANT,
+)
+
 LOOP_LAG = histogram(
     "alliance.event_loop.lag",
     "s",

@@ -1,0 +1,151 @@
+"""What must hold is checked by a job of each service, which says so by its exit status and through the metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deploy.local.alliance import SERVICES, Alliance
+from services.shared.mongo import Database
+from tests.e2e.conftest import options
+from tests.support.alliance import World
+from tests.support.metrics import Metrics, metrics_when
+
+ALL = {
+    "accounts": {"claims_unique", "claim_grams", "carbon_totals", "outbox"},
+    "partners": {"prepaid_blocks", "outbox"},
+    "logistics": {"drop_offs_unique", "outbox"},
+    "rewards": {"ledger_log", "ledger_books", "ledger_accounts", "settlement_nets", "outbox"},
+}
+Break = Callable[[Database], Awaitable[object]]
+
+
+@pytest.fixture(scope="module")
+async def measured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Alliance]:
+    """An alliance of its own, which a member has used and whose data is then broken."""
+    alliance = Alliance(options(tmp_path_factory.mktemp("alliance"), metrics_port=0))
+    await alliance.start()
+    world = World.of(alliance)
+    baker, cafe = await world.brand(earns={"OWN_CUP": 50}), await world.brand()
+    member = await baker.enrol()
+    await member.earn(baker, member.act(baker, "OWN_CUP"))
+    reward = await cafe.reward(20)
+    redemption = await member.redeem(reward)
+    await cafe.capture(redemption["voucherCode"])
+    await world.settle()
+    await world.close()
+    yield alliance
+    await alliance.stop()
+
+
+async def job(alliance: Alliance, service: str) -> tuple[int | None, str]:
+    """The exit status of a service's job, and what it printed."""
+    script = alliance.processes[service].script
+    process = await asyncio.create_subprocess_exec(
+        *(str(script), "-m", f"services.{service}.invariants"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+def database(alliance: Alliance, service: str) -> Database:
+    environment = alliance.processes[service].program.environment
+    return Database(environment["MONGODB_URI"], environment["ALLIANCE_MONGODB_DATABASE"])
+
+
+def broken(metrics: Metrics) -> set[str]:
+    names = metrics.labels("alliance_invariant_checked_time_seconds", "invariant")
+    held = {name for name in names if metrics.value("alliance_invariant_holds", invariant=name)}
+    return names - held
+
+
+async def test_o1_all_invariants_hold_and_say_so(measured: Alliance):
+    before = datetime.now(UTC).timestamp()
+    for service in SERVICES:
+        status, printed = await job(measured, service)
+        assert status == 0, printed
+        metrics = await metrics_when(
+            measured.metrics(service),
+            lambda read: min(v for _, v in read.samples["alliance_invariant_checked_time_seconds"]) > before,
+        )
+        assert metrics.labels("alliance_invariant_holds", "invariant") == ALL[service]
+        assert broken(metrics) == set()
+
+
+async def credit_twice(accounts: Database) -> None:
+    await accounts["claims"].drop_index("key_1")
+    claim = await accounts["claims"].find_one({})
+    assert claim is not None
+    await accounts["claims"].insert_one({**claim, "_id": f"{claim['_id']}x", "member_id": f"{claim['member_id']}x"})
+    await accounts["carbon_totals"].insert_one(
+        {"_id": f"{claim['member_id']}x", "claims": 1, "co2e_mg": claim["co2e_mg"]}
+    )
+
+
+async def wait_long(service: Database) -> None:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    await service["outbox"].insert_one(
+        {"_id": "stuck", "topic": "none", "payload": b"", "due_at": later, "waiting_since": since}
+    )
+
+
+async def deface_block(rewards: Database) -> None:
+    block = await rewards["ledger_blocks"].find_one({})
+    assert block is not None
+    payload = bytes(block["payload"])
+    await rewards["ledger_blocks"].update_one({"_id": block["_id"]}, {"$set": {"payload": payload[:-1] + b"\0"}})
+
+
+async def damage_accounts(accounts: Database) -> None:
+    await credit_twice(accounts)
+    await accounts["claims"].update_one({}, {"$inc": {"co2e_mg": 1}})
+    await accounts["carbon_totals"].update_one({}, {"$inc": {"co2e_mg": 7}})
+    await wait_long(accounts)
+
+
+async def damage_read_models(rewards: Database) -> None:
+    await rewards["ledger_members"].delete_many({"_id": {"$exists": True}})
+    await rewards["settlements"].update_one({"number": 1}, {"$inc": {"positions.0.due_micros": 10_000}})
+
+
+@pytest.mark.parametrize(
+    ("service", "damage", "invariants"),
+    [
+        ("accounts", damage_accounts, ALL["accounts"]),
+        ("partners", lambda db: db["prepaid_blocks"].update_one({}, {"$inc": {"points": 1}}), {"prepaid_blocks"}),
+        ("logistics", lambda db: db["drop_offs"].drop_index("event_hash_1"), {"drop_offs_unique"}),
+        ("rewards", damage_read_models, {"settlement_nets", "ledger_accounts"}),
+        # The walk ends at the log: what it said of accounts before stays said.
+        ("rewards", deface_block, {"settlement_nets", "ledger_accounts", "ledger_log"}),
+    ],
+    ids=["accounts", "partners", "logistics", "read models", "log"],
+)
+async def test_o1_invariants_are_broken_on_purpose(
+    measured: Alliance, service: str, damage: Break, invariants: set[str]
+):
+    stored = database(measured, service)
+    await damage(stored)
+    stored.close()
+    status, printed = await job(measured, service)
+    assert status == 1, printed
+    assert " is BROKEN: " in printed
+    await metrics_when(measured.metrics(service), lambda read: broken(read) == invariants)
+
+
+async def test_o1_a_database_that_is_away_is_neither_right_nor_wrong(measured: Alliance, tmp_path: Path):
+    script = measured.processes["accounts"].script.read_text()
+    uri = measured.processes["accounts"].program.environment["MONGODB_URI"]
+    away = tmp_path / "away.sh"
+    away.write_text(script.replace(uri, "mongodb://127.0.0.1:9/?directConnection=true&serverSelectionTimeoutMS=200"))
+    away.chmod(0o700)
+    process = await asyncio.create_subprocess_exec(
+        *(str(away), "-m", "services.accounts.invariants"), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 2
+    assert "cannot be told" in output.decode()
