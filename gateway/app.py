@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -34,6 +34,7 @@ from gateway.metrics import Measures
 from gateway.oauth import OAuth
 from gateway.problems import problem_of
 from gateway.tokens import TokenKeys, Tokens
+from gateway.tracing import Tracing
 from services.shared.metrics.process import watch_loop
 from services.shared.telemetry import Telemetry, log, trace_id
 
@@ -93,7 +94,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         middleware=[
-            *_tracing(telemetry),
+            *_tracing(telemetry, paths),
             Middleware(Envelope, measures=measures, paths=paths),
             Middleware(Direct, graphql=graphql),
         ],
@@ -126,19 +127,10 @@ def _documents(settings: Settings) -> Documents:
     )
 
 
-def _tracing(telemetry: Telemetry) -> list[Middleware]:
-    if not telemetry.tracing:
+def _tracing(telemetry: Telemetry, routes: Collection[str]) -> list[Middleware]:
+    if telemetry.provider is None:
         return []
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-    return [
-        Middleware(
-            OpenTelemetryMiddleware,
-            excluded_urls="healthz,readyz",
-            tracer_provider=telemetry.provider,
-            exclude_spans=["receive", "send"],
-        )
-    ]
+    return [Middleware(Tracing, provider=telemetry.provider, untraced=("/healthz", "/readyz"), routes=routes)]
 
 
 @dataclass

@@ -44,6 +44,14 @@ class Request:
             return future
         return future.result() if future.done() else future
 
+    def has(self, source: Source, key: Key) -> bool:
+        """Whether it is known what has become of a key, so that `load` answers at once."""
+        loaded = self._outcomes.get((source, ()))
+        if loaded is not None and key in loaded:
+            return True
+        future = self._loads.get((source, key, ()))
+        return future is not None and future.done()
+
     def load_all(
         self, source: Source, keys: Iterable[Key], arguments: Arguments = ()
     ) -> tuple[Outcomes, Future | None]:

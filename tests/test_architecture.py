@@ -19,7 +19,8 @@ from services.shared.server import access_rule
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("accounts", "partners", "logistics", "rewards")
 DRIVERS = ("pymongo", "motor", "bson")
-DRIVER_ROOMS = ("mongo.py", "commands.py", "idempotency.py", "outbox.py", "pages.py", "queries.py", "server.py")
+_SHARED = ("mongo", "commands", "idempotency", "outbox", "pages", "queries", "server", "tail")
+DRIVER_ROOMS = tuple(f"{room}.py" for room in _SHARED)
 
 
 def modules(folder: str) -> Iterator[tuple[str, set[str]]]:

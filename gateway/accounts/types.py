@@ -9,16 +9,18 @@ from alliance.accounts.v1 import accounts_pb2 as pb
 from gateway.access import INHERITED, OPERATOR, PUBLIC, of_member, of_member_alone
 from gateway.accounts import sources
 from gateway.connections import Connection
-from gateway.engine.declare import connection, enum_value, federated, join, value
+from gateway.engine.declare import connection, derived, enum_value, federated, join, value
 from gateway.logistics.sources import drop_offs, drop_offs_of_member
 from gateway.partners.sources import partners
 from gateway.rewards.sources import earnings, entries_of_member, redemptions_of_member, wallets
 from gateway.scalars import DateTime, Long, Milligrams
+from gateway.why import make as why
 
 if TYPE_CHECKING:
     from gateway.logistics.types import DropOff
     from gateway.partners.types import Partner
     from gateway.rewards.types import Earning, Entry, Redemption, Wallet
+    from gateway.why.types import Why
 
 PartnerType = Annotated["Partner", strawberry.lazy("gateway.partners.types")]
 DropOffType = Annotated["DropOff", strawberry.lazy("gateway.logistics.types")]
@@ -26,6 +28,7 @@ WalletType = Annotated["Wallet", strawberry.lazy("gateway.rewards.types")]
 EntryType = Annotated["Entry", strawberry.lazy("gateway.rewards.types")]
 EarningType = Annotated["Earning", strawberry.lazy("gateway.rewards.types")]
 RedemptionType = Annotated["Redemption", strawberry.lazy("gateway.rewards.types")]
+WhyType = Annotated["Why", strawberry.lazy("gateway.why.types")]
 MemberType = Annotated["Member", strawberry.lazy("gateway.accounts.types")]
 ClaimType = Annotated["Claim", strawberry.lazy("gateway.accounts.types")]
 
@@ -155,6 +158,7 @@ class Claim:
     occurred_at: DateTime | None = value("When it was done.")
     recorded_at: DateTime | None = value("When it was credited.")
     earning: EarningType | None = join(earnings, "The points that it earned.", on="id")
+    why: WhyType | None = derived("Why it has these grams and points.", why.of_claim, reads=why.READS)
 
 
 @federated(pb.Member, "A consumer who takes part in the alliance.", rule=MEMBER, key="id", source=sources.members)

@@ -39,8 +39,8 @@ class _Waiting:
     # Those who wait for a key; and those who wait for several at once, among them keys that nobody else waits for.
     futures: dict[Key, list[Future]] = field(default_factory=dict)
     many: list[Future] = field(default_factory=list)
-    # The spans that the shared call is done for.
-    links: list[trace.Link] = field(default_factory=list)
+    # The sampled spans that the shared call is done for.
+    spans: list[trace.Span] = field(default_factory=list)
 
 
 class Batcher:
@@ -82,8 +82,8 @@ class Batcher:
         group = self._waiting.get((source, arguments, caller))
         if group is None:
             group = self._waiting[source, arguments, caller] = _Waiting()
-        if self._tracer is not None:
-            group.links.append(trace.Link(trace.get_current_span().get_span_context()))
+        if self._tracer is not None and (span := trace.get_current_span()).is_recording():
+            group.spans.append(span)
         return group
 
     def _send(self) -> None:
@@ -95,10 +95,10 @@ class Batcher:
 
     async def _load_group(self, source: Source, arguments: Arguments, caller: Caller | None, group: _Waiting) -> None:
         if len(group.futures) <= source.most:
-            outcomes = await self._load(source, arguments, caller, group.futures, group.links)
+            outcomes = await self._load(source, arguments, caller, group.futures, group.spans)
         else:
             parts = _parts(group.futures, source.most)
-            loads = [self._load(source, arguments, caller, part, group.links) for part in parts]
+            loads = [self._load(source, arguments, caller, part, group.spans) for part in parts]
             outcomes = {}
             for part in await asyncio.gather(*loads):
                 outcomes.update(part)
@@ -112,15 +112,18 @@ class Batcher:
         arguments: Arguments,
         caller: Caller | None,
         futures: dict[Key, list[Future]],
-        links: list[trace.Link],
+        spans: list[trace.Span],
     ) -> Outcomes:
         try:
             self._measure(source, len(futures))
             request = source.request(list(futures), arguments)
-            if self._tracer is None:
+            if self._tracer is None or not spans:
                 response = await self._call(source, request, caller)
             else:
-                with self._tracer.start_as_current_span(source.name, links=links) as span:
+                # One trace has it below its own; it has links to all.
+                parent = trace.set_span_in_context(spans[0])
+                links = [trace.Link(span.get_span_context()) for span in spans]
+                with self._tracer.start_as_current_span(source.name, parent, links=links) as span:
                     span.set_attribute("alliance.keys", len(futures))
                     response = await self._call(source, request, caller)
             rows = source.answers(response)

@@ -30,9 +30,9 @@ from graphql.execution.collect_fields import FieldDetails, FragmentDetails, coll
 from graphql.execution.values import VariableValues
 
 from gateway.engine.arguments import FieldArguments
-from gateway.engine.declare import Connection, FieldDeclaration, Given, Join, Lookup, Rule, Value
-from gateway.engine.plan import Embedded, Entry, Load, Plan, Selection, Uncovered
-from gateway.engine.resolve import field_declaration, page_arguments, request_arguments, type_declaration
+from gateway.engine.declare import Connection, Derived, FieldDeclaration, Given, Join, Lookup, Rule, Value
+from gateway.engine.plan import Derivation, Embedded, Entry, Load, Plan, Selection, Uncovered
+from gateway.engine.resolve import closed, field_declaration, page_arguments, request_arguments, type_declaration
 from gateway.engine.source import Source
 from gateway.engine.variables import variables_of
 
@@ -125,7 +125,7 @@ class _Compiler:
         return entry
 
     def _read(self, selection: Selection, entry: Entry, declared: FieldDeclaration) -> None:
-        field_rule = _closed(declared.rule)
+        field_rule = closed(declared.rule)
         if declared.silent and not isinstance(declared.read, Value):
             raise Uncovered(f"{entry.name}, which is silent and loads")
         match declared.read:
@@ -142,6 +142,10 @@ class _Compiler:
             case Join():
                 entry.load = self._join(entry, declared.read, field_rule, self._row_rule(entry, declared))
                 selection.loads.append(entry.load)
+            case Derived():
+                if self._row_rule(entry, declared) is not None:
+                    raise Uncovered(f"{entry.name}, which is derived and has a rule on its rows")
+                selection.derivations.append(Derivation(declared.read, field_rule, entry.below))
             case Connection():
                 entry.load = self._connection(entry, declared.read, field_rule)
                 selection.loads.append(entry.load)
@@ -261,9 +265,9 @@ class _Compiler:
     def _row_rule(self, entry: Entry, declared: FieldDeclaration) -> Rule | None:
         """As resolvers have it: the field's own word on its rows, or the type's rule."""
         if declared.entry is not None:
-            return declared.entry
+            return closed(declared.entry)
         behind = type_declaration(get_named_type(entry.field.type))
-        return None if behind is None else _closed(behind.rule)
+        return None if behind is None else closed(behind.rule)
 
     def _node_rule(self, entry: Entry) -> Rule | None:
         return self._row_rule(entry, entry.declared)
@@ -271,10 +275,6 @@ class _Compiler:
 
 def _no_arguments(_: Any, __: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return ()
-
-
-def _closed(rule: Rule | None) -> Rule | None:
-    return None if rule is None or rule.open else rule
 
 
 def _by_key(rule: Rule, source: Source) -> bool:

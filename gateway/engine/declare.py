@@ -105,6 +105,30 @@ class Given:
     row: Callable[[Any], Any]
 
 
+class Find(Protocol):
+    """Looks up the row of a key, among those that have been loaded."""
+
+    def __call__(self, source: Source, key: Key) -> Any:
+        """The row; None if there is none, if the key is empty, or as long as it is still to come.
+
+        Raises what kept it from being loaded.
+        """
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Makes a row out of this one and rows of several sources, which its function looks up.
+
+    The function is pure, and is called again as long as it looked up rows that had still to be loaded, those of all
+    rows of a level in one call per source; so it goes on as far as it can where it finds none. What it shows of the
+    rows that it finds is not asked of their types' rules: it may show what whoever sees this row may know.
+    """
+
+    make: Callable[[Any, Find], Any]
+    # All that the function looks in.
+    reads: tuple[Source, ...]
+
+
 @dataclass(frozen=True)
 class Mutation:
     """Calls an RPC for the viewer, with a request made from the input."""
@@ -126,7 +150,7 @@ class Stream(Given):
     key: Callable[[Any, Mapping[str, Any]], Any]
 
 
-Read = Value | Join | Connection | Lookup | Given | Mutation
+Read = Value | Join | Connection | Lookup | Given | Derived | Mutation
 
 
 @dataclass(frozen=True)
@@ -294,6 +318,11 @@ def subscription(
     )
     read = Stream(lambda request: request.event, topic, key)
     return declared_field(description, read, options, arguments=[*arguments, after])
+
+
+def derived(description: str, make: Callable[[Any, Find], Any], *, reads: Sequence[Source], **options: Any) -> Any:
+    """A row made out of this one and of others; its type has to be open to whoever sees this one."""
+    return declared_field(description, Derived(make, tuple(reads)), options)
 
 
 def argument(name: str, type: Any, description: str, **options: Any) -> StrawberryArgument:

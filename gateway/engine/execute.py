@@ -12,11 +12,12 @@ from typing import Any
 import orjson
 
 from gateway.engine.admit import sound
-from gateway.engine.batch import Failed, Outcomes
+from gateway.engine.batch import Failed, Future, Outcomes
 from gateway.engine.declare import Rule
-from gateway.engine.plan import Load, Plan, Selection
+from gateway.engine.derive import derive
+from gateway.engine.plan import Derivation, Load, Plan, Selection
 from gateway.engine.project import Projector, Unfit
-from gateway.engine.source import Arguments, Key
+from gateway.engine.source import Arguments, Key, Source
 from gateway.engine.variables import Variables
 
 _NOTHING: Mapping[str, Any] = {}
@@ -52,22 +53,27 @@ class _Loading:
         self.rows: list[dict[Key, Any]] = [{} for _ in plan.loads]
         self.keys: list[Key] = [None] * len(plan.loads)
         self.behind: list[bool] = [False] * len(plan.loads)
+        # Rows that others are to be made of, as soon as all is there that it takes.
+        self._underway: list[tuple[Derivation, list[Any]]] = []
         # Whether anything was refused, failed or did not fit.
         self.trouble = False
 
     async def run(self) -> None:
         level: list[tuple[Selection, list[Any]]] = [(self._plan.root, [None])]
-        while level:
+        while level or self._underway:
             wanted: list[tuple[Load, list[Any]]] = []
             for selection, rows in level:
-                if selection.checks or selection.embedded:
-                    await self._gather(selection, rows, wanted)
-                else:
+                if selection.flat:
                     wanted.extend([(load, rows) for load in selection.loads])
+                else:
+                    await self._gather(selection, rows, wanted)
+            calls: list[tuple[Load | None, list[Key], Outcomes, Future | None]] = []
+            if self._underway:
+                for source, missing in (await self._derive(wanted)).items():
+                    calls.append((None, list(missing), *self._request.load_all(source, missing)))
             if len(wanted) > 1:
                 # What nobody has to be asked about goes out first.
                 wanted.sort(key=self._guarded)
-            calls = []
             for load, rows in wanted:
                 allowed = rows if self._open(load.field_rule) else await self._passing(load.field_rule, rows)
                 asked = self._asked(load, allowed) if allowed else None
@@ -79,12 +85,15 @@ class _Loading:
                 if keys:
                     calls.append((load, keys, *self._request.load_all(load.source, keys, arguments)))
             level = []
-            for load, keys, loaded, coming in calls:
+            for asked_by, keys, loaded, coming in calls:
                 if coming is not None:
                     outcomes = await coming
                     for key in keys:
                         if key not in loaded:
                             loaded[key] = outcomes[key]
+                if asked_by is None:
+                    continue
+                load = asked_by
                 self._take(load, keys, loaded)
                 if load.row_rule is None and load.shallow:
                     continue
@@ -99,6 +108,8 @@ class _Loading:
         for rule in selection.checks:
             await self._passing(rule, rows)
         wanted.extend((load, rows) for load in selection.loads)
+        for derivation in selection.derivations:
+            self._underway.append((derivation, await self._passing(derivation.field_rule, rows)))
         for part in selection.embedded:
             inner = part.rows(self._request, await self._passing(part.field_rule, rows))
             if part.row_rule is not None and part.filtered:
@@ -108,6 +119,35 @@ class _Loading:
             if inner:
                 await self._gather(part.below, inner, wanted)
 
+    async def _derive(self, wanted: list[tuple[Load, list[Any]]]) -> dict[Source, dict[Key, None]]:
+        """Makes what can be made by now, and gathers the loads behind it; what is missing for the rest, by source.
+
+        Rows of one place are gone on from together, so that what is behind them shares its calls.
+        """
+        missing: dict[Source, dict[Key, None]] = {}
+        waiting: list[tuple[Derivation, list[Any]]] = []
+        while self._underway:
+            derivation, rows = self._underway.pop()
+            found: list[Any] = []
+            complete = True
+            for row in rows:
+                try:
+                    made, lacking = derive(derivation.read, self._request, row)
+                except Exception:
+                    self.trouble = True
+                    continue
+                for source, key in lacking:
+                    missing.setdefault(source, {})[key] = None
+                    complete = False
+                if made is not None:
+                    found.append(made)
+            if not complete:
+                waiting.append((derivation, rows))
+            elif found and not derivation.below.idle:
+                await self._gather(derivation.below, found, wanted)
+        self._underway = waiting
+        return missing
+
     def _asked(self, load: Load, rows: list[Any]) -> tuple[list[Key], Arguments] | None:
         """What to ask for; None if that is nothing, or nothing that a viewer of this kind may have."""
         request = self._request
@@ -115,6 +155,7 @@ class _Loading:
             arguments_of = load.entry.arguments
             given = arguments_of.values(self._variables) if arguments_of is not None else _NOTHING
             arguments: Arguments = load.arguments(request, given)
+            self.behind[load.number] = bool(given.get("after"))
             keys = self._keys(load, rows, given)
             if not keys:
                 return None
@@ -123,7 +164,6 @@ class _Loading:
         except Exception:
             self.trouble = True
             return None
-        self.behind[load.number] = bool(given.get("after"))
         return keys, arguments
 
     def _keys(self, load: Load, rows: list[Any], given: Mapping[str, Any]) -> list[Key]:
@@ -138,6 +178,10 @@ class _Loading:
         on, prefix = load.on, load.prefix
         keys = dict.fromkeys([getattr(row, on) for row in rows])
         if load.source.paged:
+            if "" in keys:
+                # A row that has no such list.
+                del keys[""]
+                self.rows[load.number][""] = load.source.missing()
             return list(keys)
         return [key for key in keys if key and (not prefix or key.startswith(prefix))]
 

@@ -9,7 +9,7 @@ from typing import Any
 from graphql import FieldNode, GraphQLField, GraphQLNonNull, GraphQLObjectType
 
 from gateway.engine.arguments import FieldArguments
-from gateway.engine.declare import Rule, TypeDeclaration
+from gateway.engine.declare import Derived, Rule, TypeDeclaration
 from gateway.engine.resolve import type_declaration
 from gateway.engine.source import Key, Source
 
@@ -35,7 +35,7 @@ class Entry:
     below: Any = None
     # What has to be loaded for it.
     load: "Load | None" = None
-    # An Embedded; None for what is loaded, and for leaves.
+    # An Embedded; None for what is loaded or derived, and for leaves.
     embedded: Any = None
 
     @property
@@ -55,11 +55,17 @@ class Selection:
     checks: list[Rule] = field(default_factory=list)
     embedded: list["Embedded"] = field(default_factory=list)
     loads: list["Load"] = field(default_factory=list)
+    derivations: list["Derivation"] = field(default_factory=list)
 
     @cached_property
     def idle(self) -> bool:
         """Whether nothing has to be checked or loaded for it; to be asked once it is complete."""
-        return not (self.checks or self.embedded or self.loads)
+        return self.flat and not self.loads
+
+    @cached_property
+    def flat(self) -> bool:
+        """Whether nothing but loads is to be done for it; to be asked once it is complete."""
+        return not (self.checks or self.embedded or self.derivations)
 
     @property
     def declared(self) -> TypeDeclaration | None:
@@ -76,6 +82,16 @@ class Embedded:
     field_rule: Rule | None
     row_rule: Rule | None
     filtered: bool
+    below: Selection
+
+
+@dataclass(eq=False)
+class Derivation:
+    """Rows that are made out of several others."""
+
+    read: Derived
+    # On the row that has the field.
+    field_rule: Rule | None
     below: Selection
 
 

@@ -28,8 +28,10 @@ from graphql import (
 )
 
 from gateway.engine.admit import is_awaitable
-from gateway.engine.declare import Given, Rule
+from gateway.engine.declare import Derived, Given, Rule
+from gateway.engine.derive import made
 from gateway.engine.plan import Entry, Load, Plan, Selection, Uncovered, nullable
+from gateway.engine.resolve import says_nothing
 from gateway.errors import FieldError
 from gateway.scalars import whole_number, write_moment
 
@@ -153,6 +155,9 @@ class _Source:
             inner = self._new("r")
             given = f"{self._constant(read.row)}(request)"
             return f"[{self._object(entry.below, inner)} for {inner} in ({given},)][0]"
+        if isinstance(read, Derived):
+            inner = self._new("r")
+            return self._maybe(entry, inner, f"{self._constant(made)}({self._constant(read)}, request, {row})")
         name = read.name or entry.python_name
         if is_leaf_type(get_named_type(entry.field.type)):
             shown = self._leaf(selection, entry, row, name)
@@ -181,7 +186,16 @@ class _Source:
             return f"[{self._object(entry.below, inner)} for {inner} in {value}{keep}]"
         if of_message and nullable(entry.field):
             return f"({self._object(entry.below, value)} if {row}.HasField({name!r}) else None)"
-        raise Uncovered(f"{entry.name}, an object that is not a message")
+        if of_message:
+            raise Uncovered(f"{entry.name}, a message that may not be null")
+        return self._maybe(entry, self._new("r"), value)
+
+    def _maybe(self, entry: Entry, row: str, value: str) -> str:
+        """An object that the gateway made itself; it may be none."""
+        shown = self._object(entry.below, row)
+        if nullable(entry.field):
+            shown = f"({shown} if {row} is not None else None)"
+        return f"[{shown} for {row} in ({value},)][0]"
 
     def _page(self, load: Load, page: str) -> str:
         parts = []
@@ -252,7 +266,8 @@ class _Source:
             return f"({value} or None)"
         if isinstance(type, GraphQLEnumType):
             return f"{self._constant(_names(type, of_message, unset=True))}[{value}]"
-        return f"({self._one(type, of_message, value)} if {value} else None)"
+        shown = self._one(type, of_message, value)
+        return f"({shown} if {value} else None)" if says_nothing(of_message) else shown
 
     def _one(self, type: Any, field: Any, value: str) -> str:
         """A value that is not null, as its type writes it."""

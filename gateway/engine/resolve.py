@@ -25,6 +25,7 @@ from graphql import (
 from gateway.engine.admit import Gate, Resolver, admit, admit_all, caught, guarded, settled, sound
 from gateway.engine.declare import (
     Connection,
+    Derived,
     FieldDeclaration,
     Given,
     Join,
@@ -37,6 +38,7 @@ from gateway.engine.declare import (
     Value,
     declaration_of,
 )
+from gateway.engine.derive import Missing, derive
 from gateway.engine.inputs import message_builder
 from gateway.engine.pages import ConnectionRow
 from gateway.engine.source import LARGEST_PAGE, Arguments, Key, Source
@@ -149,7 +151,7 @@ class _Binder:
     def _read(
         self, type: GraphQLObjectType, field: GraphQLField, declared: FieldDeclaration, read: Read, name: str
     ) -> Resolver:
-        rule = declared.entry or self._rule_of(field)
+        rule = self._rule_of(field) if declared.entry is None else closed(declared.entry)
         match read:
             case Value():
                 return _value(type_declaration(type), field, read.name or name, rule, filtered=declared.filtered)
@@ -162,12 +164,14 @@ class _Binder:
             case Given():
                 row = read.row
                 return lambda _, info, **__: admit(rule, info.context, row(info.context))
+            case Derived():
+                return _derived(read)
             case Mutation():
                 return self._mutation(read, field)
 
     def _rule_of(self, field: GraphQLField) -> Rule | None:
         declared = self._types.get(get_named_type(field.type).name)
-        return None if declared is None or declared.rule.open else declared.rule
+        return None if declared is None else closed(declared.rule)
 
     def _mutation(self, read: Mutation, field: GraphQLField) -> Resolver:
         build = message_builder(self._schema.type_map[get_named_type(field.args["input"].type).name])
@@ -189,6 +193,11 @@ class _Binder:
                 return problem
 
         return resolve
+
+
+def closed(rule: Rule | None) -> Rule | None:
+    """The rule, if it keeps anybody out."""
+    return None if rule is None or rule.open else rule
 
 
 def callers(read: Mutation) -> frozenset[CallerKind]:
@@ -213,8 +222,14 @@ def _value(
         return lambda row, info: admit(rule, info.context, getattr(row, name)) if row.HasField(name) else None
     if isinstance(field.type, GraphQLNonNull):
         return lambda row, _: getattr(row, name)
-    # Proto's empty text and its UNSPECIFIED are GraphQL's null.
-    return lambda row, _: getattr(row, name) or None
+    if says_nothing(of_message):
+        return lambda row, _: getattr(row, name) or None
+    return lambda row, _: getattr(row, name)
+
+
+def says_nothing(field: FieldDescriptor) -> bool:
+    """Whether the empty value stands for none: proto's empty text and its UNSPECIFIED do; a 0 is a number."""
+    return field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_ENUM)
 
 
 def _join(read: Join, rule: Rule | None) -> Resolver:
@@ -239,7 +254,8 @@ def _connection(read: Connection) -> Resolver:
         request = info.context
         arguments = page_arguments(request, read, given)
         behind = bool(given.get("after"))
-        page = request.load(source, getattr(row, on) if on else None, arguments)
+        key = getattr(row, on) if on else None
+        page = source.missing() if key == "" else request.load(source, key, arguments)
         if isinstance(page, asyncio.Future):
             return late(page, behind=behind)
         return ConnectionRow(page, behind=behind)
@@ -263,6 +279,22 @@ def _lookup(read: Lookup, rule: Rule | None) -> Resolver:
             return None
         row = await settled(info.context.load(source, key))
         return await settled(follow(row, info)) if row is not None else None
+
+    return resolve
+
+
+def _derived(read: Derived) -> Resolver:
+    def resolve(row: Any, info: Any) -> Any:
+        made, missing = derive(read, info.context, row)
+        return later(row, info.context, missing) if missing else made
+
+    async def later(row: Any, request: Any, missing: Missing) -> Any:
+        while missing:
+            loads = [settled(request.load(source, key)) for source, key in missing]
+            # What failed is told by whoever looks it up.
+            await asyncio.gather(*loads, return_exceptions=True)
+            made, missing = derive(read, request, row)
+        return made
 
     return resolve
 

@@ -89,10 +89,16 @@ class Campaign:
     extra_percent: int = value("Extra points in percent of what the rule gives, rounded down: 100 doubles them.")
     valid_from: DateTime | None = value("In force for acts from here on ...")
     valid_until: DateTime | None = value("... and before this moment.")
-    budget_points: Points = value("All that the campaign may give.")
+    budget_points: Points | None = value(
+        "All that the campaign may give; null to others.", rule=of_partner(), silent=True
+    )
     member_cap_points: Points = value("All that one member may get from it.")
     points_expire_at: DateTime | None = value("The extra points are good until this moment.")
-    granted_points: Points = value("What has been given out of the budget.")
+    granted_points: Points | None = value(
+        "What has been given out of the budget; null to others than the brand and operators.",
+        rule=of_partner(),
+        silent=True,
+    )
 
 
 @federated(pb.Partner, "A brand of the alliance.", rule=PUBLIC, key="id", source=sources.partners)

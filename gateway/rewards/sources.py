@@ -6,6 +6,9 @@ from gateway.engine.source import source
 REWARDS = rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"]
 
 earnings = source(REWARDS, "BatchGetEarnings", keys="claim_ids", rows="earnings", by="claim_id")
+earnings_of_lot = source(
+    REWARDS, "BatchListLotEarnings", keys="lot_ids", rows="lots", by="lot_id", nodes="earnings", paged=True, most=200
+)
 wallets = source(REWARDS, "BatchGetWallets", keys="member_ids", rows="wallets", by="member_id")
 entries_of_member = source(
     REWARDS,

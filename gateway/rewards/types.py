@@ -1,6 +1,7 @@
 """Points, rewards, redemptions and settlements: types and what their fields read."""
 
 from enum import Enum
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -9,11 +10,17 @@ from gateway.access import ALLIANCE, INHERITED, OPERATOR, PUBLIC, of_member, of_
 from gateway.accounts.sources import claims, members
 from gateway.accounts.types import ActKind, Claim, Member
 from gateway.connections import Connection
-from gateway.engine.declare import connection, enum_value, federated, join, value
+from gateway.engine.declare import connection, derived, enum_value, federated, join, value
 from gateway.partners.sources import campaigns, partners, rules
 from gateway.partners.types import Campaign, EarnRule, Money, Partner
 from gateway.rewards import sources
 from gateway.scalars import DateTime, Long, Points
+from gateway.why import make as why
+
+if TYPE_CHECKING:
+    from gateway.why.types import Why
+
+WhyType = Annotated["Why", strawberry.lazy("gateway.why.types")]
 
 
 @strawberry.enum(description="What came of a claim's points.")
@@ -51,10 +58,22 @@ class Lot:
     points: Points = value("In a wallet what is left, holds included; in an earning what was issued.")
     unit_value: Money | None = value("The value of one point, fixed at issue.")
     expires_at: DateTime | None = value("Until when they are good.")
-    rule: EarnRule | None = join(rules, "In an earning: the rule that gave them.", on="rule_id", prefix="rule_")
-    campaign: Campaign | None = join(
-        campaigns, "In an earning: the campaign that gave them.", on="rule_id", prefix="campaign_"
+    rule: EarnRule | None = join(
+        rules, "In an earning: the rule that gave them.", on="rule_id", prefix="rule_", entry=INHERITED
     )
+    campaign: Campaign | None = join(
+        campaigns, "In an earning: the campaign that gave them.", on="rule_id", prefix="campaign_", entry=INHERITED
+    )
+    id: strawberry.ID | None = value("In a wallet and in its entries: which of the member's lots it is, for good.")
+    claim: Claim | None = join(claims, "In an earning: what they are for.", on="claim_id")
+    agreement_id: strawberry.ID | None = value("In an earning: the agreement that fixed the value.")
+    earnings: Connection["Earning"] | None = connection(
+        sources.earnings_of_lot,
+        "In a wallet and in its entries: all that went into the lot, newest first, also what has been taken back or "
+        "spent since. Points that are alike are one lot, so that no point in it has a history of its own.",
+        on="id",
+    )
+    why: WhyType | None = derived("Why there are such points.", why.of_lot, reads=why.READS)
 
 
 @federated(pb.Earning, "Points for a claim.", rule=of_member("member_id", "partner_id"))
@@ -68,6 +87,7 @@ class Earning:
     lots: list[Lot] = value("What was issued, by rule.", size=3)
     decided_at: DateTime | None = value("When it was decided.")
     kind: ActKind | None = value("The kind of act that they are for.")
+    why: WhyType | None = derived("Why there are these points, or none.", why.of_earning, reads=why.READS)
 
 
 @federated(pb.Wallet, "A member's points.", rule=of_member(), key="member { id }", source=sources.wallets)
@@ -92,6 +112,10 @@ class Entry:
     claim: Claim | None = join(claims, "The claim of an EARN, CANCEL or REPAY.", on="claim_id")
     redemption: "Redemption | None" = join(sources.redemptions, "The redemption of a SPEND.", on="redemption_id")
     lots: list[Lot] = value("What it was made of: the amount per issuer.", size=3)
+    partner: Partner | None = join(
+        partners, "Where a SPEND or REVERSE was, and whom a REPAY was owed to.", on="partner_id"
+    )
+    why: WhyType | None = derived("Why the wallet moved.", why.of_entry, reads=why.READS)
 
 
 @federated(pb.Reward, "Something a partner gives for points.", rule=PUBLIC, key="id", source=sources.rewards)
@@ -128,6 +152,9 @@ class Redemption:
     expires_at: DateTime | None = value("When an open hold ends by itself.")
     resolved_at: DateTime | None = value("When it was captured, voided or expired; null until then.")
     lots: list[Lot] = value("After a capture: whose points were spent.", size=3)
+    why: WhyType | None = derived(
+        "Whose points it took, and who owes what to whom for them.", why.of_redemption, reads=why.READS
+    )
 
 
 @federated(

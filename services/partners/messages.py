@@ -106,6 +106,7 @@ def decision(value: Decision) -> pb.EarnDecision:
         ],
         reason=value.reason,
         unit_value=money(value.unit_value) if value.unit_value else None,
+        agreement_id=value.agreement_id,
     )
 
 

@@ -6,6 +6,7 @@ from alliance.accounts.v1.accounts_pb2 import ActKind
 from alliance.common.v1.money_pb2 import Money
 from alliance.rewards.v1 import rewards_pb2 as pb
 from services.rewards.domain.earnings import Claim, Earning, KindTotal, RefusalTotal
+from services.rewards.domain.lots import LotKey
 from services.rewards.domain.moments import moment
 from services.rewards.domain.redemptions import Redemption, RedemptionStatus, Reward
 from services.rewards.domain.settlement import Line, Position, Settlement
@@ -54,9 +55,11 @@ class Messages:
     def money(self, micros: int) -> Money:
         return Money(currency=self._currency, micros=micros)
 
-    def lots(self, lots: Iterable[Lot]) -> list[pb.Lot]:
+    def lots(self, lots: Iterable[Lot], of_member: str = "") -> list[pb.Lot]:
+        """With ids if they are lots of a member who alone, with those the member lets see it, gets to see them."""
         return [
             pb.Lot(
+                id=LotKey.of(of_member, lot).id if of_member else "",
                 issuer_partner_id=lot.issuer,
                 points=lot.points,
                 unit_value=self.money(lot.value),
@@ -80,6 +83,8 @@ class Messages:
                     unit_value=self.money(lot.unit_value_micros),
                     expires_at=timestamp(lot.expires_at),
                     rule_id=lot.rule_id,
+                    claim_id=earning.claim_id,
+                    agreement_id=lot.agreement_id,
                 )
                 for lot in earning.lots
             ],
@@ -97,7 +102,7 @@ class Messages:
             shortfall=account.shortfall,
             next_expiry_at=None if first is None else timestamp(moment(first)),
             points_expiring_next=sum(lot.points for lot in account.lots if lot.expires == first),
-            lots=self.lots(account.lots),
+            lots=self.lots(account.lots, member_id),
         )
 
     def entry(self, row: WalletEntry) -> pb.Entry:
@@ -110,7 +115,8 @@ class Messages:
             at=timestamp(moment(row.at)),
             claim_id="" if entry.kind is EntryKind.SPEND else entry.reference,
             redemption_id=entry.reference if entry.kind is EntryKind.SPEND else "",
-            lots=self.lots(entry.lots),
+            lots=self.lots(entry.lots, row.member_id),
+            partner_id=entry.partner if entry.kind in (EntryKind.SPEND, EntryKind.REPAY, EntryKind.REVERSE) else "",
         )
 
     def reward(self, reward: Reward) -> pb.Reward:

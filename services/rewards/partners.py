@@ -90,4 +90,4 @@ def _price(decision: pb.EarnDecision) -> Price:
         Grant(grant.rule_id or grant.campaign_id, grant.points, checks.moment(grant.expires_at, "expires_at"))
         for grant in decision.grants
     )
-    return Price(grants, decision.reason, decision.unit_value.micros)
+    return Price(grants, decision.reason, decision.unit_value.micros, decision.agreement_id)

@@ -6,6 +6,7 @@ from typing import Any
 from alliance.rewards.v1 import rewards_pb2 as pb
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceServicer
 from services.rewards import messages
+from services.rewards.domain.lots import LotKey
 from services.rewards.messages import Messages
 from services.rewards.service.changes import Changes
 from services.rewards.service.earnings import Earnings
@@ -78,6 +79,21 @@ class RewardsRpc(RewardsServiceServicer):
     ) -> pb.BatchGetEarningsResponse:
         checks.batch(request.claim_ids)
         return pb.BatchGetEarningsResponse(earnings=map(self._to.earning, await self._earnings.get(request.claim_ids)))
+
+    async def BatchListLotEarnings(
+        self, request: pb.BatchListLotEarningsRequest, context: Context
+    ) -> pb.BatchListLotEarningsResponse:
+        checks.batch(request.lot_ids, _MOST_MEMBERS)
+        keys = [LotKey.from_id(id, "lot_ids") for id in request.lot_ids]
+        pages = await self._earnings.of_lots(keys, PageQuery.of(request.page))
+        return pb.BatchListLotEarningsResponse(
+            lots=[
+                pb.BatchListLotEarningsResponse.LotEarnings(
+                    lot_id=id, earnings=map(self._to.earning, page.rows), page_info=page.info()
+                )
+                for id, page in pages.items()
+            ]
+        )
 
     async def BatchGetWallets(self, request: pb.BatchGetWalletsRequest, context: Context) -> pb.BatchGetWalletsResponse:
         checks.batch(request.member_ids)

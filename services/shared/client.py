@@ -15,6 +15,7 @@ from services.shared.identity import Caller, Signer
 from services.shared.metrics import catalogue
 from services.shared.metrics.calls import Calls
 from services.shared.rpc_errors import from_rpc
+from services.shared.spans import CallSpans, Headers
 from services.shared.telemetry import Telemetry
 
 Stub = TypeVar("Stub")
@@ -88,11 +89,12 @@ class Client(Generic[Stub]):
                 # Processes come and go under new addresses; gRPC's default of 30 s would be an outage.
                 ("grpc.dns_min_time_between_resolutions_ms", 2_000),
             ),
-            interceptors=list(telemetry.client_interceptors()),
         )
         methods = _Methods(self._channel, Calls(telemetry.meter, catalogue.RPC_CLIENT))
         self.stub: Stub = stub(cast(aio.Channel, methods))
         self._answered = methods.answered
+        self._paths = methods.paths
+        self._spans = CallSpans(telemetry.provider)
         self._signer = signer
         self._timeout_seconds = timeout_seconds
         self._token = ""
@@ -113,13 +115,12 @@ class Client(Generic[Stub]):
         timeout = time_left(timeout_seconds or self._timeout_seconds)
         if timeout <= 0:
             raise DeadlineExceeded("No time was left for a further call.", reason="DEADLINE_EXCEEDED")
-        metadata = self._metadata()
-        if caller is not None:
-            metadata = aio.Metadata(*metadata, ("alliance-caller", caller.to_header()))
         answered = self._answered[method]
         began = time.perf_counter()
         try:
-            response = await method(request, timeout=timeout, metadata=metadata)
+            with self._spans.around(self._paths[method]) as headers:
+                metadata = self._metadata(caller, headers)
+                response = await method(request, timeout=timeout, metadata=metadata)
         except aio.AioRpcError as error:
             answered(error.code().name, began)
             raise from_rpc(error) from error
@@ -135,7 +136,7 @@ class Client(Generic[Stub]):
         """The responses of a stream, for this process itself, as long as it goes: it has no deadline. Its end, other
         than by the server's own wish, is raised as a DomainError; closing the generator ends it.
         """
-        call = method(request, metadata=self._metadata())
+        call = method(request, metadata=self._metadata(None, ()))
         try:
             async for response in call:
                 yield response
@@ -144,12 +145,14 @@ class Client(Generic[Stub]):
         finally:
             call.cancel()
 
-    def _metadata(self) -> aio.Metadata:
-        """What every call carries; made anew only when the token is."""
+    def _metadata(self, caller: Caller | None, headers: Headers) -> aio.Metadata:
+        """What a call carries; of a call without more than the token, made anew only when that is."""
         token = self._signer.token()
         if token is not self._token:
             self._token, self._fixed = token, aio.Metadata(("authorization", f"Bearer {token}"))
-        return self._fixed
+        if caller is not None:
+            headers = (*headers, ("alliance-caller", caller.to_header()))
+        return aio.Metadata(*self._fixed, *headers) if headers else self._fixed
 
     async def ready(self, timeout_seconds: float) -> bool:
         """Waits until the service's port accepts connections; False if it did not in time."""
@@ -170,10 +173,11 @@ class _Methods:
         self._channel = channel
         self._calls = calls
         self.answered: dict[Any, Callable[[str, float], None]] = {}
+        self.paths: dict[Any, str] = {}
 
     def unary_unary(self, path: str, *arguments: Any, **options: Any) -> Any:
         method = self._channel.unary_unary(path, *arguments, **options)
-        self.answered[method] = self._calls.of(path)
+        self.answered[method], self.paths[method] = self._calls.of(path), path
         return method
 
     def __getattr__(self, name: str) -> Any:

@@ -49,13 +49,6 @@ class Telemetry:
 
         return (aio_server_interceptor(tracer_provider=self.provider),)  # type: ignore[no-untyped-call]
 
-    def client_interceptors(self) -> Sequence[aio.ClientInterceptor]:
-        if self.provider is None:
-            return ()
-        from opentelemetry.instrumentation.grpc import aio_client_interceptors
-
-        return tuple(aio_client_interceptors(tracer_provider=self.provider))  # type: ignore[no-untyped-call]
-
     def stop(self) -> None:
         """Sends what is still waiting."""
         if self.provider is not None:

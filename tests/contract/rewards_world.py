@@ -78,6 +78,7 @@ class FakePartners(PartnersServiceServicer):
             ],
             reason=price.reason,
             unit_value={"currency": "EUR", "micros": price.unit_value},
+            agreement_id=f"agreement of {question.partner_id}",
         )
 
 

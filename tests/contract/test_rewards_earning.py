@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,47 @@ async def test_a_claim_earns_points_by_its_partners_rules(world: World):
     assert wallet.points_expiring_next == 30
     (entry,) = (await world.entries(person)).entries
     assert (entry.kind, entry.points, entry.claim_id) == (pb.ENTRY_KIND_EARN, 150, earning.claim_id)
+
+
+async def test_a_lot_of_an_earning_says_for_which_claim_and_by_which_agreement(world: World):
+    brand = await world.new_partner()
+    earning = await world.earn(new_id("member"), brand, 7)
+    (lot,) = earning.lots
+    assert (lot.claim_id, lot.agreement_id, lot.id) == (earning.claim_id, f"agreement of {brand}", "")
+
+
+async def test_a_lot_lists_what_went_into_it_newest_first_whatever_became_of_it(world: World):
+    brand, other, person = await world.new_partner(), await world.new_partner(), new_id("member")
+    soon = datetime(2099, 6, 30, tzinfo=UTC)
+    mine = [await world.earn(person, brand, points) for points in (5, 6, 7)]
+    both = await world.earn(person, brand, 1, price=Price([(8, LATER), (2, soon)]))
+    await world.earn(person, other, 9)
+    await world.earn(new_id("member"), brand, 10)
+    await world.cancel(mine[0].claim_id)
+    lots = {(lot.issuer_partner_id, lot.points): lot.id for lot in (await world.wallet(person)).lots}
+    assert set(lots) == {(brand, 2), (brand, 21), (other, 9)}
+
+    async def page(*lot_ids: str, **page: Any) -> Any:
+        request = pb.BatchListLotEarningsRequest(lot_ids=lot_ids, page=page)
+        return (await world.call("BatchListLotEarnings", request)).lots
+
+    soonest, large = await page(lots[brand, 2], lots[brand, 21])
+    assert [earning.claim_id for earning in soonest.earnings] == [both.claim_id]
+    newest_first = sorted((earning.claim_id for earning in (*mine, both)), reverse=True)
+    assert [earning.claim_id for earning in large.earnings] == newest_first
+    (first,) = await page(lots[brand, 21], first=3)
+    assert first.page_info.has_next_page
+    (rest,) = await page(lots[brand, 21], first=3, after=first.page_info.cursors[-1])
+    assert [earning.claim_id for earning in (*first.earnings, *rest.earnings)] == newest_first
+    (entry,) = [entry for entry in (await world.entries(person)).entries if entry.claim_id == both.claim_id]
+    assert {lot.id for lot in entry.lots} == {lots[brand, 2], lots[brand, 21]}
+
+
+@pytest.mark.parametrize("id", ["", "lot:", "lot:member_x:partner_y:1:1", "lot_" + "9" * 90])
+async def test_what_is_no_id_of_a_lot_is_said(world: World, id: str):
+    request = pb.BatchListLotEarningsRequest(lot_ids=[id])
+    error = await refused(InvalidArgument, world.call("BatchListLotEarnings", request))
+    assert error.reason == "LOT_ID_MALFORMED"
 
 
 async def test_r2_a_claim_that_is_delivered_again_earns_the_same_once(world: World):

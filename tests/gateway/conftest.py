@@ -19,7 +19,7 @@ from gateway.tokens import TokenKeys, Tokens
 from services.shared.identity import Verifier
 from services.shared.ids import new_id
 from services.shared.telemetry import Telemetry
-from tests.gateway.fakes import NOW, FakeAlliance
+from tests.gateway.fakes import LATER, NOW, FakeAlliance
 
 URL = "http://gateway.test"
 GRAPHQL = "application/graphql-response+json"
@@ -154,7 +154,7 @@ def make_world(alliance: FakeAlliance) -> World:
         recorded_at=NOW,
         status=accounts_pb2.ACT_STATUS_CREDITED,
         claim_id=world.claim,
-        new_co2e_mg=15_000,
+        new_co2e_mg=14_850,
         drop_off_id=world.drop_off,
     )
     accounts.claims[world.claim] = accounts_pb2.Claim(
@@ -164,8 +164,8 @@ def make_world(alliance: FakeAlliance) -> World:
         partner_id=brand,
         kind=accounts_pb2.ACT_KIND_PET_RECYCLING,
         quantity=9,
-        co2e_mg=15_000,
-        factor_id="metro-trip-2025",
+        co2e_mg=14_850,
+        factor_id="pet-recycling-2025",
         occurred_at=NOW,
     )
     logistics.points[world.point] = logistics_pb2.RecyclingPoint(
@@ -192,15 +192,18 @@ def make_world(alliance: FakeAlliance) -> World:
         event_hash="00",
     )
     lot = rewards_pb2.Lot(
-        issuer_partner_id=brand, points=30, unit_value={"currency": "EUR", "micros": 4_000}, rule_id=f"rule_{brand}"
+        issuer_partner_id=brand, points=30, unit_value={"currency": "EUR", "micros": 4_000}, expires_at=LATER
     )
+    given = rewards_pb2.Lot(rule_id=f"rule_{brand}", claim_id=world.claim, agreement_id=f"agreement of {brand}")
+    given.MergeFrom(lot)
+    lot.id = f"lot of {world.member}"
     rewards.earnings[world.claim] = rewards_pb2.Earning(
         claim_id=world.claim,
         member_id=world.member,
         partner_id=brand,
         status=rewards_pb2.EARNING_STATUS_ISSUED,
         points=30,
-        lots=[lot],
+        lots=[given],
         decided_at=NOW,
     )
     rewards.wallets[world.member] = rewards_pb2.Wallet(

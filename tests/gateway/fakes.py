@@ -5,7 +5,7 @@ Every call is recorded with its request and caller, and a call can be made to fa
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,8 @@ from services.shared.server import Guard
 
 NOW = Timestamp()
 NOW.FromDatetime(datetime(2026, 3, 1, 8, 30, tzinfo=UTC))
+LATER = Timestamp()
+LATER.FromDatetime(datetime(2027, 4, 1, tzinfo=UTC))
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Call:
     method: str
     request: Any
     caller: Caller
+    metadata: Mapping[str, str | bytes]
 
 
 @dataclass
@@ -54,7 +57,7 @@ class Recorder(aio.ServerInterceptor):
         method = details.method.rpartition("/")[2]
 
         async def recorded(request: Any, context: Any) -> Any:
-            self.calls.append(Call(method, request, current_caller()))
+            self.calls.append(Call(method, request, current_caller(), dict(context.invocation_metadata())))
             await asyncio.sleep(self.delays.get(method, 0))
             if method in self.failures:
                 raise self.failures[method]
@@ -79,7 +82,12 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
         self.consents: dict[tuple[str, str], bool] = {}
         self.acts: dict[str, accounts_pb2.Act] = {}
         self.claims: dict[str, accounts_pb2.Claim] = {}
-        self.factors = {"metro-trip-2025": accounts_pb2.Factor(id="metro-trip-2025", kind=2, version=1, unit="m")}
+        self.factors = {
+            "metro-trip-2025": accounts_pb2.Factor(id="metro-trip-2025", kind=2, version=1, unit="m"),
+            "pet-recycling-2025": accounts_pb2.Factor(
+                id="pet-recycling-2025", kind=6, version=2, avoided_ug_per_unit=1_650_000, unit="g", source="a ministry"
+            ),
+        }
 
     async def EnrolMember(self, request: Any, _: Any) -> Any:
         member = accounts_pb2.Member(
@@ -321,9 +329,18 @@ class Partners(partners_pb2_grpc.PartnersServiceServicer):
     async def BatchGetEarnRules(self, request: Any, _: Any) -> Any:
         answer = partners_pb2.BatchGetEarnRulesResponse()
         for id in request.rule_ids:
-            answer.rules.add(id=id, partner_id=id.removeprefix("rule_"))
+            answer.rules.add(
+                id=id, partner_id=id.removeprefix("rule_"), kind=6, version=3, points=10, per_quantity=3, valid_from=NOW
+            )
         for id in request.campaign_ids:
-            answer.campaigns.add(id=id, partner_id=id.removeprefix("campaign_"))
+            answer.campaigns.add(
+                id=id,
+                partner_id=id.removeprefix("campaign_"),
+                name="Spring",
+                kind=6,
+                extra_percent=50,
+                budget_points=99,
+            )
         return answer
 
 
@@ -394,6 +411,16 @@ class Rewards(rewards_pb2_grpc.RewardsServiceServicer):
 
     async def BatchGetEarnings(self, request: Any, _: Any) -> Any:
         return rewards_pb2.BatchGetEarningsResponse(earnings=_found(self.earnings, request.claim_ids))
+
+    async def BatchListLotEarnings(self, request: Any, _: Any) -> Any:
+        answer = rewards_pb2.BatchListLotEarningsResponse()
+        for id in request.lot_ids:
+            if not id:
+                raise InvalidArgument("This is no lot.", reason="LOT_ID_MALFORMED")
+            found = [earning for earning in self.earnings.values() if id == f"lot of {earning.member_id}"]
+            rows, info = page_of(found, request.page)
+            answer.lots.add(lot_id=id, earnings=rows, page_info=info)
+        return answer
 
     async def BatchGetWallets(self, request: Any, _: Any) -> Any:
         rows = [self.wallets.get(id, rewards_pb2.Wallet(member_id=id)) for id in request.member_ids]

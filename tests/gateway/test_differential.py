@@ -105,7 +105,9 @@ class Both:
         self.alliance.recorder.calls.clear()
         wanted = await self.documents.interpret(operation, given.variables, Request(caller, self.backends, "r"))
         made_json, wanted_json = as_json(made), as_json(wanted)
-        assert without_errors_of_the_lost(made_json) == without_errors_of_the_lost(wanted_json), given
+        told = difference(without_errors_of_the_lost(made_json), without_errors_of_the_lost(wanted_json))
+        # Whole, so that it can be kept: pytest shortens what it compares.
+        assert not told, f"{given.query}\n{given.variables}\n{viewer}, with {failures}:\n{told}"
         if "errors" in wanted_json:
             self.quiet = False
         elif self.quiet:
@@ -140,6 +142,19 @@ def without_errors_of_the_lost(answer: dict[str, Any]) -> Any:
         null: sorted(errors) if all(json.loads(error).get("path") == json.loads(null) for error in errors) else "lost"
         for null, errors in by_null.items()
     }
+
+
+def difference(made: Any, wanted: Any, at: str = "") -> str:
+    """Where two answers are not the same; empty if they are."""
+    if isinstance(made, dict) and isinstance(wanted, dict) and made.keys() == wanted.keys():
+        return "".join(difference(made[key], wanted[key], f"{at}/{key}") for key in made)
+    if isinstance(made, list | tuple) and isinstance(wanted, list | tuple) and len(made) == len(wanted):
+        return "".join(difference(a, b, f"{at}/{index}") for index, (a, b) in enumerate(zip(made, wanted, strict=True)))
+    return (
+        ""
+        if type(made) is type(wanted) and made == wanted
+        else f"{at}: {made!r} by the plan, {wanted!r} by graphql-core\n"
+    )
 
 
 def nearest_null(data: Any, path: list[Any]) -> list[Any]:

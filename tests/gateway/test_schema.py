@@ -119,6 +119,7 @@ def test_fields_of_messages_are_named_as_in_the_protos(built: GraphQLSchema):
         "Member.enrolled_by_partner_id": "enrolledBy",
         "Lot.issuer_partner_id": "issuer",
         "Lot.rule_id": "rule",
+        "Lot.agreement_id": "agreementId",
         "SettlementLine.debtor_partner_id": "debtor",
         "SettlementLine.creditor_partner_id": "creditor",
         # Known from where they are.

@@ -91,6 +91,8 @@ class Decision:
     grants: tuple[Grant, ...] = ()
     reason: str = ""
     unit_value: Money | None = None
+    # The agreement that says so; empty for what was decided before it was noted.
+    agreement_id: str = ""
 
 
 # A campaign's id and a member's.
@@ -205,6 +207,7 @@ class _Decider:
             member_id=question.member_id,
             grants=tuple(grant for grant in grants if grant.points),
             unit_value=agreement.unit_value,
+            agreement_id=agreement.id,
         )
 
     def _take(self, campaign: Campaign, member_id: str, rule_points: int) -> int:

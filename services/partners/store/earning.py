@@ -157,6 +157,7 @@ def _decision(row: Document) -> Decision:
         grants=tuple(Grant(**grant) for grant in row["grants"]),
         reason=row["reason"],
         unit_value=Money(**row["unit_value"]) if row["unit_value"] else None,
+        agreement_id=row.get("agreement_id", ""),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from services.rewards.domain.lots import LotKey
 from services.rewards.domain.moments import millis, moment
 from services.rewards.ledger.model import Issue, Lot, Refusal
 from services.shared.errors import FailedPrecondition, NotFound
@@ -56,6 +57,7 @@ class Price:
     grants: tuple[Grant, ...]
     reason: str
     unit_value_micros: int
+    agreement_id: str = ""
 
     def issue(self, claim: Claim) -> Issue:
         """The ledger's command; its id is the claim's, so that a claim is never paid twice."""
@@ -75,6 +77,8 @@ class GivenLot:
     unit_value_micros: int
     expires_at: datetime
     rule_id: str
+    # The agreement that fixed the value; empty for what was decided before it was noted.
+    agreement_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,15 @@ class Earning:
     def points(self) -> int:
         return sum(lot.points for lot in self.lots)
 
+    @property
+    def feeds(self) -> tuple[LotKey, ...]:
+        """The lots of the member's wallet that the points are or were in."""
+        keys = [
+            LotKey(self.member_id, lot.issuer_partner_id, lot.unit_value_micros, moment(millis(lot.expires_at)))
+            for lot in self.lots
+        ]
+        return tuple(dict.fromkeys(keys))
+
     def cancelled(self, returned: int, shortfall: int) -> "Earning":
         return replace(
             self,
@@ -110,7 +123,14 @@ class Earning:
 def issued(claim: Claim, price: Price, at: int) -> Earning:
     """An earning whose points the ledger issued at that time."""
     lots = [
-        GivenLot(claim.partner_id, grant.points, price.unit_value_micros, grant.expires_at, grant.rule_id)
+        GivenLot(
+            claim.partner_id,
+            grant.points,
+            price.unit_value_micros,
+            grant.expires_at,
+            grant.rule_id,
+            price.agreement_id,
+        )
         for grant in price.grants
     ]
     return Earning(

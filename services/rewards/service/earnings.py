@@ -15,6 +15,7 @@ from services.rewards.domain.earnings import (
     RefusalTotal,
     decide,
 )
+from services.rewards.domain.lots import LotKey
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import Allot, Cancelled, Withdrawn
@@ -25,6 +26,7 @@ from services.shared.errors import FailedPrecondition, Internal
 from services.shared.idempotency import Idempotency
 from services.shared.mongo import Transaction
 from services.shared.outbox import Outbox
+from services.shared.pages import Page, PageQuery, page_of_each
 
 # After so long the sweeper takes a cancel for abandoned, and completes it.
 _HALF_DONE = timedelta(seconds=10)
@@ -130,6 +132,11 @@ class Earnings:
     async def get(self, claim_ids: Sequence[str]) -> list[Earning]:
         """Those decided."""
         return await self._store.earnings(claim_ids)
+
+    async def of_lots(self, keys: Sequence[LotKey], query: PageQuery) -> dict[str, Page[Earning]]:
+        """What went into lots, newest first: the same page for each, by the lots' ids."""
+        of = {key.id: key for key in keys}
+        return await page_of_each(of, lambda id: self._store.of_lot(of[id], query))
 
     async def totals(self) -> tuple[list[KindTotal], list[RefusalTotal]]:
         """Over all earnings."""

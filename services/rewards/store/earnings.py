@@ -14,11 +14,14 @@ from services.rewards.domain.earnings import (
     RefusalTotal,
     totals,
 )
+from services.rewards.domain.lots import LotKey
 from services.shared.mongo import Database, Document, Indexes, Transaction, racing
+from services.shared.pages import Page, PageQuery, find_page
 
 INDEXES: Indexes = {
     # `due` is there while a cancel is half done.
-    "earnings": [IndexModel([("due", 1)], sparse=True)],
+    # `feeds` are the member's lots that it went into.
+    "earnings": [IndexModel([("due", 1)], sparse=True), IndexModel([("feeds", 1), ("_id", 1)])],
     "earning_totals": [IndexModel([("of", 1)])],
 }
 
@@ -38,6 +41,11 @@ class EarningStore:
 
     async def earning(self, claim_id: str, tx: Transaction | None = None) -> Earning | None:
         return next(iter(await self.earnings([claim_id], tx)), None)
+
+    async def of_lot(self, key: LotKey, query: PageQuery) -> Page[Earning]:
+        """What went into a lot, newest first."""
+        page = await find_page(self._earnings, {"feeds": key.id}, query, order="_id")
+        return Page([_earning(row) for row in page.rows], page.orders, page.has_next)
 
     async def add(self, tx: Transaction, earnings: Sequence[Earning]) -> None:
         """Stores new earnings and adds them to the totals."""
@@ -99,7 +107,7 @@ class EarningStore:
 
 def _document(earning: Earning) -> Document:
     row = asdict(earning)
-    return {"_id": row.pop("claim_id"), **row}
+    return {"_id": row.pop("claim_id"), **row, "feeds": [key.id for key in earning.feeds]}
 
 
 def _earning(row: Document) -> Earning:

@@ -1286,9 +1286,12 @@ class EarnDecision(_message.Message):
     GRANTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     UNIT_VALUE_FIELD_NUMBER: _builtins.int
+    AGREEMENT_ID_FIELD_NUMBER: _builtins.int
     claim_id: _builtins.str
     partner_id: _builtins.str
     reason: _builtins.str
+    agreement_id: _builtins.str
+    """That agreement."""
     @_builtins.property
     def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarnGrant]:
         """Empty if it earns nothing; then the reason says why (it is empty too if the rule itself gives 0)."""
@@ -1305,10 +1308,11 @@ class EarnDecision(_message.Message):
         grants: _abc.Iterable[Global___EarnGrant] | None = ...,
         reason: _builtins.str = ...,
         unit_value: _money_pb2.Money | None = ...,
+        agreement_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unit_value", b"unit_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "grants", b"grants", "partner_id", b"partner_id", "reason", b"reason", "unit_value", b"unit_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "claim_id", b"claim_id", "grants", b"grants", "partner_id", b"partner_id", "reason", b"reason", "unit_value", b"unit_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -163,7 +163,9 @@ Global___Earning: _TypeAlias = Earning  # noqa: Y015
 
 @_typing.final
 class Lot(_message.Message):
-    """Points of one issuer with one value and one expiry."""
+    """Points of one issuer with one value and one expiry. In a wallet those of all earnings are one lot: no point of it has
+    a history of its own.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -172,12 +174,21 @@ class Lot(_message.Message):
     UNIT_VALUE_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     RULE_ID_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    AGREEMENT_ID_FIELD_NUMBER: _builtins.int
     issuer_partner_id: _builtins.str
     """The partner that issued them, and pays when they are spent elsewhere."""
     points: _builtins.int
     """In a wallet: what is left, holds included. In an earning: what was issued."""
     rule_id: _builtins.str
     """The rule or campaign that gave them; set in an earning, where lots are not yet merged."""
+    id: _builtins.str
+    """In a wallet and in an entry: which of the member's lots it is, for good."""
+    claim_id: _builtins.str
+    """In an earning: the claim that they are for."""
+    agreement_id: _builtins.str
+    """In an earning: the agreement that fixed the value; empty for what was decided before that was noted."""
     @_builtins.property
     def unit_value(self) -> _money_pb2.Money:
         """The value of one point, fixed at issue (P6)."""
@@ -192,10 +203,13 @@ class Lot(_message.Message):
         unit_value: _money_pb2.Money | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         rule_id: _builtins.str = ...,
+        id: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        agreement_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "unit_value", b"unit_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "issuer_partner_id", b"issuer_partner_id", "points", b"points", "rule_id", b"rule_id", "unit_value", b"unit_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "claim_id", b"claim_id", "expires_at", b"expires_at", "id", b"id", "issuer_partner_id", b"issuer_partner_id", "points", b"points", "rule_id", b"rule_id", "unit_value", b"unit_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,6 +280,7 @@ class Entry(_message.Message):
     CLAIM_ID_FIELD_NUMBER: _builtins.int
     REDEMPTION_ID_FIELD_NUMBER: _builtins.int
     LOTS_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     member_id: _builtins.str
     kind: Global___EntryKind.ValueType
@@ -275,6 +290,10 @@ class Entry(_message.Message):
     """The claim of an EARN or CANCEL; of a REPAY the cancelled one that is repaid."""
     redemption_id: _builtins.str
     """The redemption of a SPEND."""
+    partner_id: _builtins.str
+    """Where a SPEND or REVERSE was, and whom a REPAY was owed to: that partner is owed the points by their issuers, and
+    after a REVERSE owed no more.
+    """
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -292,10 +311,11 @@ class Entry(_message.Message):
         claim_id: _builtins.str = ...,
         redemption_id: _builtins.str = ...,
         lots: _abc.Iterable[Global___Lot] | None = ...,
+        partner_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "claim_id", b"claim_id", "id", b"id", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "points", b"points", "redemption_id", b"redemption_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "claim_id", b"claim_id", "id", b"id", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "partner_id", b"partner_id", "points", b"points", "redemption_id", b"redemption_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -792,6 +812,75 @@ class BatchGetEarningsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetEarningsResponse: _TypeAlias = BatchGetEarningsResponse  # noqa: Y015
+
+@_typing.final
+class BatchListLotEarningsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOT_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lot_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def page(self) -> _page_pb2.PageRequest: ...
+    def __init__(
+        self,
+        *,
+        lot_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page: _page_pb2.PageRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lot_ids", b"lot_ids", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListLotEarningsRequest: _TypeAlias = BatchListLotEarningsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListLotEarningsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LotEarnings(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LOT_ID_FIELD_NUMBER: _builtins.int
+        EARNINGS_FIELD_NUMBER: _builtins.int
+        PAGE_INFO_FIELD_NUMBER: _builtins.int
+        lot_id: _builtins.str
+        @_builtins.property
+        def earnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Earning]: ...
+        @_builtins.property
+        def page_info(self) -> _page_pb2.PageInfo: ...
+        def __init__(
+            self,
+            *,
+            lot_id: _builtins.str = ...,
+            earnings: _abc.Iterable[Global___Earning] | None = ...,
+            page_info: _page_pb2.PageInfo | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["page_info", b"page_info"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["earnings", b"earnings", "lot_id", b"lot_id", "page_info", b"page_info"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LOTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchListLotEarningsResponse.LotEarnings]: ...
+    def __init__(
+        self,
+        *,
+        lots: _abc.Iterable[Global___BatchListLotEarningsResponse.LotEarnings] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lots", b"lots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListLotEarningsResponse: _TypeAlias = BatchListLotEarningsResponse  # noqa: Y015
 
 @_typing.final
 class BatchGetWalletsRequest(_message.Message):

@@ -62,6 +62,11 @@ class RewardsServiceStub:
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetEarningsRequest.SerializeToString,
                 response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetEarningsResponse.FromString,
                 _registered_method=True)
+        self.BatchListLotEarnings = channel.unary_unary(
+                '/alliance.rewards.v1.RewardsService/BatchListLotEarnings',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListLotEarningsRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListLotEarningsResponse.FromString,
+                _registered_method=True)
         self.BatchGetWallets = channel.unary_unary(
                 '/alliance.rewards.v1.RewardsService/BatchGetWallets',
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetWalletsRequest.SerializeToString,
@@ -195,6 +200,14 @@ class RewardsServiceServicer:
 
     def BatchGetEarnings(self, request, context):
         """What claims earned, by claim id: those decided; at most 1,000 ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListLotEarnings(self, request, context):
+        """The earnings that went into lots, newest first, also those whose points have been taken back or spent since; the
+        same page for each of at most 200 lots. INVALID_ARGUMENT / LOT_ID_MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -361,6 +374,11 @@ def add_RewardsServiceServicer_to_server(servicer, server):
                     servicer.BatchGetEarnings,
                     request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetEarningsRequest.FromString,
                     response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetEarningsResponse.SerializeToString,
+            ),
+            'BatchListLotEarnings': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListLotEarnings,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListLotEarningsRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListLotEarningsResponse.SerializeToString,
             ),
             'BatchGetWallets': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetWallets,
@@ -569,6 +587,33 @@ class RewardsService:
             '/alliance.rewards.v1.RewardsService/BatchGetEarnings',
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetEarningsRequest.SerializeToString,
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetEarningsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListLotEarnings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/BatchListLotEarnings',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListLotEarningsRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListLotEarningsResponse.FromString,
             options,
             channel_credentials,
             insecure,

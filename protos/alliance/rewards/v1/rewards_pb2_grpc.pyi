@@ -59,6 +59,10 @@ class RewardsServiceStub:
     """
     BatchGetEarnings: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetEarningsRequest, _rewards_pb2.BatchGetEarningsResponse]
     """What claims earned, by claim id: those decided; at most 1,000 ids."""
+    BatchListLotEarnings: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchListLotEarningsRequest, _rewards_pb2.BatchListLotEarningsResponse]
+    """The earnings that went into lots, newest first, also those whose points have been taken back or spent since; the
+    same page for each of at most 200 lots. INVALID_ARGUMENT / LOT_ID_MALFORMED.
+    """
     BatchGetWallets: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetWalletsRequest, _rewards_pb2.BatchGetWalletsResponse]
     """The wallets of members; at most 1,000 ids. A member without points has an empty wallet."""
     WatchWallets: _grpc.UnaryStreamMultiCallable[_rewards_pb2.WatchWalletsRequest, _rewards_pb2.WatchWalletsResponse]
@@ -149,6 +153,10 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     """
     BatchGetEarnings: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetEarningsRequest, _rewards_pb2.BatchGetEarningsResponse]  # type: ignore[assignment]
     """What claims earned, by claim id: those decided; at most 1,000 ids."""
+    BatchListLotEarnings: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchListLotEarningsRequest, _rewards_pb2.BatchListLotEarningsResponse]  # type: ignore[assignment]
+    """The earnings that went into lots, newest first, also those whose points have been taken back or spent since; the
+    same page for each of at most 200 lots. INVALID_ARGUMENT / LOT_ID_MALFORMED.
+    """
     BatchGetWallets: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetWalletsRequest, _rewards_pb2.BatchGetWalletsResponse]  # type: ignore[assignment]
     """The wallets of members; at most 1,000 ids. A member without points has an empty wallet."""
     WatchWallets: _aio.UnaryStreamMultiCallable[_rewards_pb2.WatchWalletsRequest, _rewards_pb2.WatchWalletsResponse]  # type: ignore[assignment]
@@ -260,6 +268,16 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rewards_pb2.BatchGetEarningsResponse, _abc.Awaitable[_rewards_pb2.BatchGetEarningsResponse]]:
         """What claims earned, by claim id: those decided; at most 1,000 ids."""
+
+    @_abc_1.abstractmethod
+    def BatchListLotEarnings(
+        self,
+        request: _rewards_pb2.BatchListLotEarningsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewards_pb2.BatchListLotEarningsResponse, _abc.Awaitable[_rewards_pb2.BatchListLotEarningsResponse]]:
+        """The earnings that went into lots, newest first, also those whose points have been taken back or spent since; the
+        same page for each of at most 200 lots. INVALID_ARGUMENT / LOT_ID_MALFORMED.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetWallets(
