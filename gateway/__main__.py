@@ -36,6 +36,8 @@ async def main() -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        # Whose word on the caller's address is taken is our own setting, see `trusted_proxies`.
+        proxy_headers=False,
         timeout_graceful_shutdown=round(settings.stop_grace_seconds),
         h11_max_incomplete_event_size=64 << 10,
     )

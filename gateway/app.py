@@ -19,19 +19,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import ide, schema
 from gateway.backends import Backends
-from gateway.config import Settings
-from gateway.engine.document import Documents
+from gateway.callers import Callers
+from gateway.config import RequestLimits, Settings
+from gateway.engine.document import Allowance, Documents
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget
 from gateway.errors import masked
 from gateway.http import GraphQLEndpoint
-from gateway.limits import Buckets
+from gateway.limits import Accounts, Buckets
 from gateway.live import wallets
 from gateway.live.events import EventStreams
 from gateway.live.live import Live
 from gateway.live.websocket import WebSocketEndpoint
 from gateway.metrics import Measures
-from gateway.oauth import OAuth
+from gateway.oauth import OAuth, TokenLimits
+from gateway.overload import Overload
 from gateway.problems import problem_of
 from gateway.tokens import TokenKeys, Tokens
 from gateway.tracing import Tracing
@@ -64,15 +66,18 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     documents = _documents(settings)
     live = Live(documents, backends, settings, {wallets.TOPIC: wallets.Wallets(backends)})
     events = EventStreams(live, settings.live)
-    graphql = GraphQLEndpoint(documents, backends, tokens, settings, ide.page(), measures, events)
+    accounts = Accounts(settings.rates)
+    callers = Callers(tokens, accounts, settings.trusted_proxies)
+    graphql = GraphQLEndpoint(documents, backends, callers, settings, ide.page(), measures, events)
+    overload = Overload(settings.requests_in_flight, settings.loop_lag_seconds)
     measures.observe(documents.ways, documents.cache)
-    sockets = WebSocketEndpoint(live, settings.live, tokens, settings.issuer_url)
-    buckets = Buckets(settings.token_requests_per_second, settings.token_requests_burst)
+    measures.observe_doors(overload, accounts)
+    sockets = WebSocketEndpoint(live, settings.live, callers, settings.issuer_url)
     health = Health(backends)
     routes: list[BaseRoute] = [
         Route(GRAPHQL_PATH, graphql.answer, methods=["GET", "POST"]),
         WebSocketRoute(GRAPHQL_PATH, sockets),
-        *OAuth(tokens, keys, settings.issuer_url, backends, buckets).routes(),
+        *OAuth(tokens, keys, settings.issuer_url, backends, _token_limits(settings)).routes(),
         Route("/healthz", health.alive),
         Route("/readyz", health.ready),
     ]
@@ -94,6 +99,9 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         routes=routes,
         lifespan=lifespan,
         middleware=[
+            Middleware(
+                Shedding, overload=overload, shed=measures.shed, retry_after_seconds=settings.overload_retry_seconds
+            ),
             *_tracing(telemetry, paths),
             Middleware(Envelope, measures=measures, paths=paths),
             Middleware(Direct, graphql=graphql),
@@ -108,22 +116,41 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
 
 
 def _documents(settings: Settings) -> Documents:
-    limits = settings.limits
+    limits, strangers = settings.limits, settings.stranger_limits
     return Documents(
         bind(schema.build(), problem_of),
-        Budget(
-            depth=limits.depth,
-            aliases=limits.aliases,
-            root_fields=limits.root_fields,
-            fields=limits.fields,
-            repetitions=limits.repetitions,
-            cost=limits.cost,
-        ),
+        _budget(limits),
         most_bytes=limits.document_bytes,
         most_tokens=limits.tokens,
         cached=limits.cached_documents,
         cached_bytes=limits.cached_document_bytes,
         introspection=settings.introspection,
+        strangers=Allowance(
+            _budget(strangers),
+            strangers.document_bytes,
+            strangers.tokens,
+            settings.introspection and settings.introspection_for_strangers,
+        ),
+    )
+
+
+def _budget(limits: RequestLimits) -> Budget:
+    return Budget(
+        depth=limits.depth,
+        aliases=limits.aliases,
+        root_fields=limits.root_fields,
+        fields=limits.fields,
+        repetitions=limits.repetitions,
+        cost=limits.cost,
+    )
+
+
+def _token_limits(settings: Settings) -> TokenLimits:
+    burst = settings.token_requests_burst
+    return TokenLimits(
+        Buckets(settings.token_requests_per_address_second, burst),
+        Buckets(settings.token_requests_per_second, burst),
+        settings.trusted_proxies,
     )
 
 
@@ -172,12 +199,15 @@ class Envelope:
             return
         began, status = perf_counter(), 0
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        answering = scope.get("answering")
         request_id = scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
 
         async def enveloped(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if answering is not None:
+                    answering()
                 headers = [*message.get("headers", ()), *_SECURITY, (b"x-request-id", request_id.encode("latin-1"))]
                 if not any(name == _POLICY[0] for name, _ in headers):
                     headers.append(_POLICY)

@@ -7,10 +7,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Limits(BaseSettings):
+class RequestLimits(BaseSettings):
     """What a request may ask for. A document beyond a limit is refused before any service is called."""
-
-    model_config = SettingsConfigDict(env_prefix="ALLIANCE_LIMIT_", extra="ignore", frozen=True)
 
     body_bytes: int = Field(default=256 << 10, ge=1 << 10, description="largest body of a GraphQL request")
     document_bytes: int = Field(default=64 << 10, ge=1 << 10, description="longest document")
@@ -21,7 +19,14 @@ class Limits(BaseSettings):
     fields: int = Field(default=3_000, ge=1, description="fields of a document, fragments counted where they are used")
     repetitions: int = Field(default=100, ge=1, description="how often one name may stand at one place of an answer")
     cost: int = Field(default=20_000, ge=1, description="objects that an answer may have at most, mutations count more")
-    cached_documents: int = Field(default=1_000, ge=1, description="documents kept parsed ...")
+
+
+class Limits(RequestLimits):
+    """Of a request with a token; and of what is kept of all."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_LIMIT_", extra="ignore", frozen=True)
+
+    cached_documents: int = Field(default=1_000, ge=2, description="documents kept parsed ...")
     cached_document_bytes: int = Field(default=1 << 20, ge=1, description="... and their length in all")
 
 
@@ -51,6 +56,33 @@ class LiveLimits(BaseSettings):
     )
 
 
+class StrangerLimits(RequestLimits):
+    """What a request without a token may ask for: less, since nobody answers for it."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_STRANGER_LIMIT_", extra="ignore", frozen=True)
+
+    body_bytes: int = Field(default=64 << 10, ge=1 << 10, description="largest body of a GraphQL request")
+    document_bytes: int = Field(default=16 << 10, ge=1 << 10, description="longest document")
+    tokens: int = Field(default=1_000, ge=10, description="tokens of a document")
+    cost: int = Field(default=5_000, ge=1, description="objects that an answer may have at most")
+
+
+class Rates(BaseSettings):
+    """Units of cost per second; what a unit is stands in `gateway/limits.py`."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_RATE_", extra="ignore", frozen=True)
+
+    operator: float = Field(default=1_000_000, gt=0, description="of an operator's client")
+    client: float = Field(default=50_000, gt=0, description="of a brand's API client")
+    member: float = Field(default=5_000, gt=0, description="of a member")
+    members_of_brand: float = Field(default=100_000, gt=0, description="of all members at one brand's frontends")
+    address: float = Field(default=2_000, gt=0, description="of an address without a token; of IPv6, a /64")
+    strangers_unseen: float = Field(
+        default=4_000, gt=0, description="of all without a token, for documents that have not been seen before"
+    )
+    burst_seconds: float = Field(default=20, ge=1, description="so many seconds' worth may be asked for at once")
+
+
 class Settings(BaseSettings):
     """Of the whole process."""
 
@@ -77,21 +109,33 @@ class Settings(BaseSettings):
         default=900, ge=1, le=86_400, description="life of a brand's or operator's token"
     )
     member_token_seconds: int = Field(default=600, ge=1, le=86_400, description="life of a member's token")
-    token_requests_per_second: float = Field(default=50, gt=0, description="per client, at the token endpoint")
-    token_requests_burst: int = Field(default=500, ge=1, description="token requests that may come at once")
+    token_requests_per_second: float = Field(default=50, gt=0, description="per client, at the token endpoint ...")
+    token_requests_per_address_second: float = Field(default=200, gt=0, description="... and per address")
+    token_requests_burst: int = Field(default=500, ge=1, description="token requests of one that may come at once")
 
     call_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="deadline of a call to a service")
     late_call_timeout_seconds: float = Field(
         default=1.0, gt=0, le=60, description="deadline of a read from a service that has just let one pass"
     )
     request_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="deadline of a whole request")
+    requests_in_flight: int = Field(default=2_000, ge=8, description="requests that are answered at the same time")
+    loop_lag_seconds: float = Field(
+        default=0.1, gt=0, le=5, description="fewer requests are let in while the event loop is later than this"
+    )
+    overload_retry_seconds: int = Field(default=1, ge=1, description="when to come again, for who was not let in")
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=10, description="proxies of our own in front, each of which appends to X-Forwarded-For"
+    )
     stop_grace_seconds: float = Field(default=5.0, ge=0, le=120, description="how long requests in flight may finish")
     introspection: bool = Field(
         default=True, description="whether the schema may be asked for, and names are suggested"
     )
+    introspection_for_strangers: bool = Field(default=True, description="... by who comes without a token too")
     log_level: str = "INFO"
     limits: Limits = Field(default_factory=Limits)
     live: LiveLimits = Field(default_factory=LiveLimits)
+    stranger_limits: StrangerLimits = Field(default_factory=StrangerLimits)
+    rates: Rates = Field(default_factory=Rates)
 
     @property
     def issuer_url(self) -> str:

@@ -1,12 +1,14 @@
 """What only the gateway has to say of itself: requests, operations, batches, ways of answering, documents kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
 from gateway.engine.cache import Cache
 from gateway.engine.document import Document, Operation, Ways
 from gateway.engine.source import Source
-from gateway.errors import INTERNAL, SERVICE_UNAVAILABLE
+from gateway.errors import DOCUMENT_INVALID, INTERNAL, SERVICE_UNAVAILABLE, FieldError
+from gateway.limits import Accounts
+from gateway.overload import Overload
 from services.shared.metrics import catalogue
 from services.shared.metrics.definition import counter, gauge, histogram
 from services.shared.metrics.instruments import Distribution, Meter
@@ -41,6 +43,23 @@ REFUSALS = counter(
     "Requests at /graphql that were answered without being executed.",
     attributes={"code": "code of the error, such as DOCUMENT_INVALID or UNAUTHENTICATED"},
 )
+LIMITED = counter(
+    "alliance.gateway.limited",
+    "{request}",
+    "Requests that were refused since they were beyond a limit; nothing was called for them.",
+    attributes={
+        "limit": (
+            "body bytes, bytes, tokens, levels, aliases, root fields, fields, repetitions or cost of a document, rate "
+            "of the client, seconds of the request, or requests in flight"
+        )
+    },
+)
+IN_FLIGHT_MOST = gauge(
+    "alliance.requests.in_flight.limit",
+    "{request}",
+    "Requests that may be in flight at present; less than the setting while the process is overloaded.",
+)
+CLIENTS = gauge("alliance.gateway.clients", "{client}", "Clients whose rate is kept in mind.")
 WAYS = counter(
     "alliance.graphql.ways",
     "{operation}",
@@ -95,6 +114,9 @@ class Measures:
         self._http = meter.histogram(HTTP)
         self._operations = meter.histogram(OPERATIONS)
         self._refused = meter.counter(REFUSALS)
+        self._limited = meter.counter(LIMITED)
+        # Called for each request that was not let in at all.
+        self.shed: Callable[[], None] = self._limited.at("requests in flight").add
         self.in_flight = meter.gauge(catalogue.IN_FLIGHT).at()
 
     def observe(self, ways: Ways, documents: Cache[Document]) -> None:
@@ -108,6 +130,11 @@ class Measures:
         self._meter.observe(DOCUMENTS_KEPT, lambda: float(len(documents)))
         self._meter.observe(DOCUMENTS_KEPT_SIZE, lambda: float(documents.bytes))
 
+    def observe_doors(self, overload: Overload, accounts: Accounts) -> None:
+        """Has read what those count who let requests in."""
+        self._meter.observe(IN_FLIGHT_MOST, lambda: float(overload.limit))
+        self._meter.observe(CLIENTS, lambda: float(len(accounts)))
+
     def answered(self, method: str, route: str, status: int, began: float) -> None:
         """An HTTP request that began then, by `perf_counter`."""
         self._http.at(method if method in ("GET", "POST") else "other", route, str(status)).record(
@@ -118,9 +145,15 @@ class Measures:
         """An operation."""
         self._operations.at(operation.type, operation.field, outcome).record(perf_counter() - began)
 
-    def refused(self, code: str) -> None:
-        """A request that was not executed."""
-        self._refused.at(code).add()
+    def refused(self, error: FieldError) -> None:
+        """A request that was not executed; counted under its limit too, if it was beyond one."""
+        self._refused.at(error.extensions["code"]).add()
+        if measure := error.extensions.get("measure"):
+            self._limited.at(measure).add()
+
+    def invalid(self) -> None:
+        """A request whose document cannot be executed."""
+        self._refused.at(DOCUMENT_INVALID).add()
 
 
 def outcome_of(errors: Sequence[Mapping[str, object]], *, answered: bool) -> str:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from alliance.accounts.v1 import accounts_pb2
 from alliance.partners.v1 import partners_pb2
 from gateway.accounts.sources import found_identities
+from gateway.addresses import client_address
 from gateway.backends import Backends
 from gateway.bodies import BodyTooLarge, read_body
 from gateway.limits import Buckets
@@ -55,15 +57,32 @@ class OAuthError(Exception):
         return JSONResponse(content, self.status, headers={**_NO_STORE, **self.headers})
 
 
+@dataclass(frozen=True)
+class TokenLimits:
+    """How often a token may be asked for: from an address, whatever client it names; and by a client from there.
+
+    What only the client's name counted, anyone could use up for it; what only the two together counted, would never
+    be used up by who makes names up.
+    """
+
+    addresses: Buckets
+    clients: Buckets
+    trusted_proxies: int = 0
+
+    def wait(self, address: str, client_id: str) -> float:
+        """0 for one more request, else the seconds until there may be one."""
+        return self.addresses.take(address) or self.clients.take(f"{address} {client_id}")
+
+
 class OAuth:
     """The endpoints, over tokens and the services that know clients and customers."""
 
-    def __init__(self, tokens: Tokens, keys: TokenKeys, issuer: str, backends: Backends, buckets: Buckets) -> None:
+    def __init__(self, tokens: Tokens, keys: TokenKeys, issuer: str, backends: Backends, limits: TokenLimits) -> None:
         self._tokens = tokens
         self._keys = keys
         self._issuer = issuer
         self._backends = backends
-        self._buckets = buckets
+        self._limits = limits
 
     def routes(self) -> list[Route]:
         return [
@@ -118,8 +137,7 @@ class OAuth:
         return JSONResponse(content, headers={"Cache-Control": "public, max-age=300"})
 
     def _limit(self, request: HttpRequest, client_id: str) -> None:
-        address = request.client.host if request.client else ""
-        if wait := self._buckets.take(f"{address} {client_id}"):
+        if wait := self._limits.wait(client_address(request.scope, self._limits.trusted_proxies), client_id):
             seconds = str(math.ceil(wait))
             raise OAuthError(
                 "temporarily_unavailable", "Too many requests from this client; wait.", 429, {"Retry-After": seconds}

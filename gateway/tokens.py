@@ -40,6 +40,15 @@ class Token:
     scope: str
 
 
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Who sent a token, the API client for which it was issued, and until when it holds, in seconds since 1970."""
+
+    viewer: Caller
+    client: str
+    valid_until: float
+
+
 class TokenKeys:
     """The keys that sign access tokens: the first one signs, all of them are good, and published."""
 
@@ -92,7 +101,7 @@ class Tokens:
         self._partner_seconds = partner_seconds
         self._member_seconds = member_seconds
         self._clock = clock
-        self._known: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
+        self._known: OrderedDict[str, Bearer] = OrderedDict()
 
     def for_operator(self, client_id: str) -> Token:
         """For the operator's client."""
@@ -114,28 +123,26 @@ class Tokens:
         )
 
     def viewer(self, text: str) -> Caller:
-        """Whose token it is; TokenInvalid if it does not hold. One seen before costs a look-up."""
-        return self.session(text)[0]
+        """Whose token it is; TokenInvalid if it does not hold."""
+        return (self.known(text) or self.verified(text)).viewer
 
-    def bearer(self, authorization: str) -> tuple[Caller, float]:
-        """As `session`, for the text of an Authorization header (RFC 6750)."""
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            raise TokenInvalid("Send one token, as `Authorization: Bearer ...`.")
-        return self.session(token.strip())
-
-    def session(self, text: str) -> tuple[Caller, float]:
-        """Whose token it is, and until when it holds, in seconds since 1970; TokenInvalid if it does not."""
+    def known(self, text: str) -> Bearer | None:
+        """Who the bearer of a token is that has been verified before, for the price of a look-up."""
         known = self._known.get(text)
-        if known is not None:
-            if self._clock() < known[1]:
-                self._known.move_to_end(text)
-                return known
-            del self._known[text]
-        session = self._known[text] = self._verify(text)
+        if known is None:
+            return None
+        if self._clock() < known.valid_until:
+            self._known.move_to_end(text)
+            return known
+        del self._known[text]
+        return None
+
+    def verified(self, text: str) -> Bearer:
+        """Who the bearer of a token is, by its signature; TokenInvalid if it does not hold."""
+        bearer = self._known[text] = self._verify(text)
         if len(self._known) > _CACHED:
             self._known.popitem(last=False)
-        return session
+        return bearer
 
     def _sign(self, kind: CallerKind, subject: str, client_id: str, seconds: int, **claims: object) -> Token:
         now = int(self._clock())
@@ -153,7 +160,7 @@ class Tokens:
         }
         return Token(jwt.encode(header, body, self._keys.signing, algorithms=[ALGORITHM]), seconds, str(kind))
 
-    def _verify(self, text: str) -> tuple[Caller, float]:
+    def _verify(self, text: str) -> Bearer:
         if len(text) > _LONGEST:
             raise TokenInvalid("The token is not one of ours.")
         try:
@@ -175,7 +182,7 @@ class Tokens:
             # Rows may have no member or no partner; nobody's token may stand for that nobody.
             if kind not in _PEOPLE or not viewer.id or not (viewer.partner_id or kind is CallerKind.OPERATOR):
                 raise TokenInvalid("The token is for nobody that we know.")
-            return viewer, until
+            return Bearer(viewer, str(claims["client_id"]), until)
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise TokenInvalid("The token is not one of ours.") from error
 

@@ -5,7 +5,7 @@ graphql-core where there is no plan. `Ways` counts the three.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -34,13 +34,13 @@ from graphql.execution.collect_fields import FragmentDetails, collect_fields
 from gateway.engine.admit import is_awaitable
 from gateway.engine.cache import Cache
 from gateway.engine.compile import compile_plan, conditions_of
-from gateway.engine.cost import check_cost, counted_variables
+from gateway.engine.cost import cost_of, counted_variables
 from gateway.engine.declare import Rule, Stream
 from gateway.engine.execute import Compiled, run
 from gateway.engine.plan import Uncovered
 from gateway.engine.project import projector
 from gateway.engine.resolve import field_declaration, type_declaration
-from gateway.engine.shape import Budget, TooExpensive, check_shape
+from gateway.engine.shape import Budget, TooExpensive, check_shape, introspections, limit
 from gateway.engine.variables import Signature, Variables, VariablesInvalid
 from gateway.engine.walk import NotLoaded, walk
 
@@ -56,6 +56,17 @@ class DocumentInvalid(Exception):
     def __init__(self, *errors: GraphQLError) -> None:
         super().__init__("; ".join(error.message for error in errors))
         self.errors = errors
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a kind of caller may send."""
+
+    budget: Budget
+    most_bytes: int
+    most_tokens: int
+    # Whether they may ask for the schema, and are told of names like the one that they misspelt.
+    introspection: bool
 
 
 @dataclass(slots=True)
@@ -104,6 +115,9 @@ class Document:
     # In characters of documents: its own, and again for each plan that it has.
     size: int
     conditions: tuple[str, ...]
+    # Why strangers may not use it, if not; worked out when the first one does.
+    for_strangers: Exception | None = None
+    seen_by_strangers: bool = False
     operations: dict[str | None, Operation] = field(default_factory=dict)
 
 
@@ -132,35 +146,71 @@ class Documents:
         cached: int,
         cached_bytes: int,
         introspection: bool,
+        strangers: Allowance | None = None,
     ) -> None:
         self._schema = schema
-        self._budget = budget
-        self._most_bytes = most_bytes
-        self._most_tokens = most_tokens
-        self._hide_suggestions = not introspection
+        self._callers = Allowance(budget, most_bytes, most_tokens, introspection)
+        self._strangers = strangers or self._callers
         self._rules: Sequence[type[ASTValidationRule]] = (
             specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
         )
         self.cache: Cache[Document] = Cache(cached, cached_bytes)
         self.ways = Ways()
 
-    def prepare(self, text: str) -> Document:
-        """The document, valid and within its limits; DocumentInvalid or TooExpensive if it is not."""
+    def prepare(self, text: str, *, stranger: bool = False, unseen: Callable[[int], None] | None = None) -> Document:
+        """The document, valid and within the caller's limits; DocumentInvalid or TooExpensive if it is not.
+
+        `unseen` is told the length in bytes of a document that has to be read first, and may refuse that by raising.
+        """
         encoded = text.encode(errors="surrogatepass")
         key = sha256(encoded).digest()
-        known = self.cache.get(key)
-        if known is not None:
-            return known
-        node = self._parse(text, len(encoded))
-        check_shape(node, self._budget)
+        document = self.cache.get(key, hot=not stranger)
+        if document is None:
+            document = self._read(key, text, len(encoded), self._allowance(stranger), unseen)
+        if stranger:
+            self._check_for_strangers(document)
+        return document
+
+    def _read(
+        self, key: bytes, text: str, length: int, allowance: Allowance, unseen: Callable[[int], None] | None
+    ) -> Document:
+        limit("bytes", length, allowance.most_bytes, "send a shorter one")
+        if unseen is not None:
+            unseen(length)
+        node = _parse(text, allowance.most_tokens)
+        check_shape(node, allowance.budget)
         errors = validate(
-            self._schema, node, self._rules, max_errors=_MOST_ERRORS, hide_suggestions=self._hide_suggestions
+            self._schema, node, self._rules, max_errors=_MOST_ERRORS, hide_suggestions=not allowance.introspection
         )
         if errors:
             raise DocumentInvalid(*errors)
-        document = Document(key, node, len(encoded), len(encoded), conditions_of(node))
+        document = Document(key, node, length, length, conditions_of(node))
         self.cache.put(key, document)
         return document
+
+    def _check_for_strangers(self, document: Document) -> None:
+        """Whoever sent a document first: strangers may use it if they could have sent it."""
+        if not document.seen_by_strangers:
+            document.seen_by_strangers = True
+            try:
+                self._check_as_strangers(document)
+            except (TooExpensive, DocumentInvalid) as refusal:
+                document.for_strangers = refusal
+        if document.for_strangers is not None:
+            raise document.for_strangers.with_traceback(None)
+
+    def _check_as_strangers(self, document: Document) -> None:
+        allowance = self._strangers
+        if not allowance.introspection:
+            asked = introspections(document.node)
+            if asked:
+                raise DocumentInvalid(*asked)
+        limit("bytes", document.length, allowance.most_bytes, "send a shorter one")
+        limit("tokens", document.node.token_count or 0, allowance.most_tokens, "send a shorter one")
+        check_shape(document.node, allowance.budget)
+
+    def _allowance(self, stranger: bool) -> Allowance:
+        return self._strangers if stranger else self._callers
 
     def operation(self, document: Document, name: str | None) -> Operation:
         """The operation to execute; DocumentInvalid if the name chooses none."""
@@ -176,22 +226,37 @@ class Documents:
                     else "The document has several operations; say which one with operationName."
                 )
             )
-        signature = Signature(self._schema, node, hide_suggestions=self._hide_suggestions)
+        signature = Signature(self._schema, node)
         operation = Operation(document, node, signature, counted=counted_variables(document.node))
         document.operations[name] = operation
         return operation
 
-    async def answer(self, operation: Operation, given: Mapping[str, Any], request: object) -> bytes | ExecutionResult:
+    def cost(self, operation: Operation, given: Mapping[str, Any], *, stranger: bool = False) -> int:
+        """What the operation costs with these variables; TooExpensive if that is beyond the caller's limit."""
+        counted = tuple(given.get(name, Undefined) for name in operation.counted)
+        plain = all(value is Undefined or type(value) is int for value in counted)
+        cost = operation.costs.get(counted) if plain else None
+        if cost is None:
+            cost = cost_of(self._schema, operation.document.node, operation.node, given)
+            if plain and len(operation.costs) < _MOST_COSTS:
+                operation.costs[counted] = cost
+        limit("cost", cost, self._allowance(stranger).budget.cost, "ask for smaller pages, or for less below each row")
+        return cost
+
+    async def answer(
+        self, operation: Operation, given: Mapping[str, Any], request: object, *, stranger: bool = False
+    ) -> bytes | ExecutionResult:
         """The answer's data as JSON where it has no errors, else the answer; TooExpensive before anything is called."""
-        self._check_cost(operation, given)
+        self.cost(operation, given, stranger=stranger)
+        hide_suggestions = not self._allowance(stranger).introspection
         try:
-            variables = operation.signature.read(given)
+            variables = operation.signature.read(given, hide_suggestions=hide_suggestions)
         except VariablesInvalid as invalid:
             return ExecutionResult(None, invalid.errors)
         compiled = self.compiled(operation, variables)
         if compiled is None:
             self.ways.uncompiled += 1
-            return await self.interpret(operation, given, request)
+            return await self.interpret(operation, given, request, hide_suggestions=hide_suggestions)
         data = await run(compiled, request, variables)
         if data is not None:
             self.ways.compiled += 1
@@ -200,14 +265,15 @@ class Documents:
             told, errors = walk(compiled.plan, request, variables)
         except NotLoaded:
             self.ways.abandoned += 1
-            return await self.interpret(operation, given, request)
+            return await self.interpret(operation, given, request, hide_suggestions=hide_suggestions)
         self.ways.walked += 1
         return ExecutionResult(told, errors or None)
 
-    def followed(self, operation: Operation, given: Mapping[str, Any]) -> Followed:
+    def followed(self, operation: Operation, given: Mapping[str, Any], *, stranger: bool = False) -> Followed:
         """What a subscription follows; TooExpensive, DocumentInvalid or VariablesInvalid before anything is called."""
-        self._check_cost(operation, given)
-        variables = operation.signature.read(given).whole
+        self.cost(operation, given, stranger=stranger)
+        hide_suggestions = not self._allowance(stranger).introspection
+        variables = operation.signature.read(given, hide_suggestions=hide_suggestions).whole
         root: Any = self._schema.subscription_type
         fragments = {
             node.name.value: FragmentDetails(node)
@@ -226,7 +292,9 @@ class Documents:
             return Followed(key, declared.read, rule, arguments)
         raise DocumentInvalid(GraphQLError("The subscription's field is left out by its directives.", operation.node))
 
-    async def interpret(self, operation: Operation, given: Mapping[str, Any], request: object) -> ExecutionResult:
+    async def interpret(
+        self, operation: Operation, given: Mapping[str, Any], request: object, *, hide_suggestions: bool = False
+    ) -> ExecutionResult:
         """The answer by graphql-core, whatever the operation is."""
         result = execute(
             self._schema,
@@ -235,7 +303,7 @@ class Documents:
             variable_values=dict(given),
             operation_name=operation.node.name.value if operation.node.name else None,
             is_awaitable=is_awaitable,
-            hide_suggestions=self._hide_suggestions,
+            hide_suggestions=hide_suggestions,
         )
         return result if isinstance(result, ExecutionResult) else await result
 
@@ -259,21 +327,11 @@ class Documents:
             self.cache.grow(document.key, document, -document.length)
         return made
 
-    def _check_cost(self, operation: Operation, given: Mapping[str, Any]) -> None:
-        counted = tuple(given.get(name, Undefined) for name in operation.counted)
-        plain = all(value is Undefined or type(value) is int for value in counted)
-        if plain and counted in operation.costs:
-            return
-        cost = check_cost(self._schema, operation.document.node, operation.node, given, self._budget)
-        if plain and len(operation.costs) < _MOST_COSTS:
-            operation.costs[counted] = cost
 
-    def _parse(self, text: str, size: int) -> DocumentNode:
-        if size > self._most_bytes:
-            raise TooExpensive("bytes", size, self._most_bytes, "send a shorter one")
-        try:
-            return parse(text, max_tokens=self._most_tokens, allow_empty_selection_sets=False)
-        except GraphQLError as error:
-            if "contains more than" in error.message:
-                raise TooExpensive("tokens", self._most_tokens + 1, self._most_tokens, "send a shorter one") from error
-            raise DocumentInvalid(error) from error
+def _parse(text: str, most_tokens: int) -> DocumentNode:
+    try:
+        return parse(text, max_tokens=most_tokens, allow_empty_selection_sets=False)
+    except GraphQLError as error:
+        if "contains more than" in error.message:
+            raise TooExpensive("tokens", most_tokens + 1, most_tokens, "send a shorter one") from error
+        raise DocumentInvalid(error) from error

@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    Visitor,
+    visit,
 )
 
+_OF_THE_SCHEMA = frozenset(("__schema", "__type", "_service"))
 # Beyond this the exact number tells nobody anything.
 _MOST = 10**12
 
@@ -68,13 +72,13 @@ def check_shape(document: DocumentNode, budget: Budget) -> None:
             shape = _shape(node.selection_set, fragments, known)
         except _Circle:
             return
-        _limit("levels", shape.depth, budget.depth, "ask for less depth at once")
-        _limit("aliases", shape.aliases, budget.aliases, "ask in several requests")
+        limit("levels", shape.depth, budget.depth, "ask for less depth at once")
+        limit("aliases", shape.aliases, budget.aliases, "ask in several requests")
         roots = len(list(fields([node.selection_set], fragments)))
-        _limit("root fields", roots, budget.root_fields, "ask in several requests")
-        _limit("fields", shape.fields, budget.fields, "ask in several requests")
+        limit("root fields", roots, budget.root_fields, "ask in several requests")
+        limit("fields", shape.fields, budget.fields, "ask in several requests")
         repetitions = _repetitions([node.selection_set], fragments)
-        _limit("repetitions", repetitions, budget.repetitions, "name a field once at each place")
+        limit("repetitions", repetitions, budget.repetitions, "name a field once at each place")
 
 
 def fields(selection_sets: Sequence[SelectionSetNode], fragments: Fragments) -> Iterator[FieldNode]:
@@ -93,9 +97,23 @@ def fields(selection_sets: Sequence[SelectionSetNode], fragments: Fragments) -> 
                     pending.append(fragments[name].selection_set)
 
 
-def _limit(what: str, found: int, limit: int, advice: str) -> None:
-    if found > limit:
-        raise TooExpensive(what, found, limit, advice)
+def limit(what: str, found: int, most: int, advice: str) -> None:
+    """TooExpensive if there is more than the most of something."""
+    if found > most:
+        raise TooExpensive(what, found, most, advice)
+
+
+def introspections(document: DocumentNode) -> list[GraphQLError]:
+    """An error for each field that asks for the schema: introspection's own, and federation's `_service`."""
+    found: list[GraphQLError] = []
+
+    class Asked(Visitor):
+        def enter_field(self, node: FieldNode, *_: Any) -> None:
+            if node.name.value in _OF_THE_SCHEMA:
+                found.append(GraphQLError(f"The schema is not shown without a token ({node.name.value}).", node))
+
+    visit(document, Asked())
+    return found
 
 
 def _shape(selections: SelectionSetNode, fragments: Fragments, known: _Known) -> _Shape:

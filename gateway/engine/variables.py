@@ -50,10 +50,9 @@ class Variables:
 class Signature:
     """The variables of an operation."""
 
-    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode, *, hide_suggestions: bool) -> None:
+    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
         self._schema = schema
         self._nodes = operation.variable_definitions or ()
-        self._hide_suggestions = hide_suggestions
         # By variable: what a value has to be to be taken as it is. None: not one of the usual kinds.
         self._plain: dict[str, Callable[[Any], bool] | None] = {}
         self._defaults: dict[str, Any] = {}
@@ -73,7 +72,7 @@ class Signature:
                 else:
                     self._plain[name] = None
 
-    def read(self, given: Mapping[str, Any]) -> Variables:
+    def read(self, given: Mapping[str, Any], *, hide_suggestions: bool = False) -> Variables:
         """The request's variables; VariablesInvalid if any does not fit."""
         coerced: dict[str, Any] = {}
         for name, plain in self._plain.items():
@@ -84,11 +83,11 @@ class Signature:
             elif plain is not None and plain(value):
                 coerced[name] = value
             else:
-                return Variables(self._whole(given).coerced, lambda: self._whole(given))
+                return Variables(self._whole(given, hide_suggestions).coerced, lambda: self._whole(given))
         return Variables(coerced, lambda: self._whole(given))
 
-    def _whole(self, given: Mapping[str, Any]) -> VariableValues:
-        values = get_variable_values(self._schema, self._nodes, dict(given), _MOST_ERRORS, self._hide_suggestions)
+    def _whole(self, given: Mapping[str, Any], hide_suggestions: bool = True) -> VariableValues:
+        values = get_variable_values(self._schema, self._nodes, dict(given), _MOST_ERRORS, hide_suggestions)
         if isinstance(values, list):
             raise VariablesInvalid(values)
         return values

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.answers import error_body, json_of
+from gateway.asked import Asked
+from gateway.callers import Session
 from gateway.config import LiveLimits
-from gateway.http import Asked, Session, error_body, json_of
 from gateway.live.live import Live
 from gateway.live.seats import Full
 from gateway.live.subscription import Ended, Next, Subscription
-from services.shared.identity import Caller, CallerKind
 
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -55,7 +56,7 @@ class _EventStream:
         with ExitStack() as seats:
             try:
                 seats.enter_context(self._live.seats.connection())
-                seats.enter_context(self._live.seats.client(client_of(self._session.viewer, scope)))
+                seats.enter_context(self._live.seats.client(self._session.client))
             except Full as full:
                 await self._refuse(full)
                 return
@@ -109,14 +110,6 @@ class _EventStream:
         sent: Awaitable[None] = self._send_message({"type": "http.response.body", "body": body, "more_body": more})
         async with asyncio.timeout(self._limits.send_seconds):
             await sent
-
-
-def client_of(viewer: Caller, scope: Scope) -> str:
-    """Whose connection it is: of someone who is known, or of an address."""
-    if viewer.kind is not CallerKind.ANYONE:
-        return viewer.scope
-    host, _ = scope.get("client") or ("", 0)
-    return f"address:{host}"
 
 
 async def _gone(receive: Receive, subscription: Subscription) -> None:

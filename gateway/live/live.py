@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 from graphql import OperationType
 
+from gateway.answers import error_body, formatted, json_of
+from gateway.asked import Asked
 from gateway.backends import Backends
+from gateway.callers import Session
 from gateway.config import Settings
 from gateway.context import Request
 from gateway.engine.admit import settled
@@ -25,7 +28,7 @@ from gateway.errors import (
     masked,
     subscription_ended,
 )
-from gateway.http import Asked, Session, error_body, formatted, json_of
+from gateway.limits import RateExceeded
 from gateway.live.mailbox import Mailbox
 from gateway.live.seats import Full, Seats
 from gateway.live.subscription import Ended, Subscription, Terms
@@ -75,6 +78,8 @@ class Live:
             errors = [error_body(told, session.id)]
         except Full as full:
             return self.refused(full, session)
+        except RateExceeded as exceeded:
+            errors = [error_body(exceeded.error, session.id)]
         except (FieldError, DomainError) as error:
             errors = [error_body(field_error(error) or masked(), session.id)]
         return Ended(json_of(errors))
@@ -95,12 +100,13 @@ class Live:
             self._told_of_stop.discard(callback)
 
     async def _subscribe(self, asked: Asked, session: Session, last_event_id: str) -> Subscription:
-        document = self._documents.prepare(asked.query)
+        document = self._documents.prepare(asked.query, stranger=session.stranger, unseen=session.account.pay_unseen)
         operation = self._documents.operation(document, asked.operation_name)
         if operation.node.operation is not OperationType.SUBSCRIPTION:
             message = "Only subscriptions are answered here; send queries and mutations by POST, as application/json."
             raise FieldError(BAD_USER_INPUT, message, reason="NOT_A_SUBSCRIPTION")
-        followed = self._documents.followed(operation, asked.variables)
+        session.account.pay(self._documents.cost(operation, asked.variables, stranger=session.stranger))
+        followed = self._documents.followed(operation, asked.variables, stranger=session.stranger)
         request = Request(session.viewer, self._backends, session.id)
         key = followed.stream.key(request, followed.arguments)
         followed.rule.enter(request)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from graphql import ExecutionResult
 
+from gateway.answers import error_body, formatted, json_of
 from gateway.backends import Backends
 from gateway.context import Request
 from gateway.engine.document import Documents, Followed, Operation
@@ -20,7 +21,6 @@ from gateway.errors import (
     FieldError,
     field_error,
 )
-from gateway.http import error_body, formatted, json_of
 from gateway.live.mailbox import Mailbox
 from services.shared.identity import Caller
 

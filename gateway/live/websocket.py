@@ -18,13 +18,15 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gateway.answers import Refusal
+from gateway.asked import Asked, asked_of
+from gateway.callers import Callers, Session
 from gateway.config import LiveLimits
-from gateway.http import ANYONE, Asked, Refusal, Session, asked_of
-from gateway.live.events import client_of
+from gateway.limits import RateExceeded
 from gateway.live.live import Live
 from gateway.live.seats import Full, too_many
 from gateway.live.subscription import Ended, Next, Subscription
-from gateway.tokens import TokenInvalid, Tokens
+from gateway.tokens import TokenInvalid
 from services.shared.telemetry import log
 
 PROTOCOL = "graphql-transport-ws"
@@ -54,7 +56,7 @@ class WebSocketEndpoint:
 
     live: Live
     limits: LiveLimits
-    tokens: Tokens
+    callers: Callers
     own_origin: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +89,7 @@ class _Connection:
     def __init__(self, endpoint: WebSocketEndpoint, socket: WebSocket) -> None:
         self._live = endpoint.live
         self._limits = endpoint.limits
-        self._tokens = endpoint.tokens
+        self._callers = endpoint.callers
         self._socket = socket
         # None before connection_init.
         self._session: Session | None = None
@@ -172,14 +174,18 @@ class _Connection:
         elif not isinstance(given, str):
             raise _Close(FORBIDDEN, "Forbidden: authorization is text")
         try:
-            viewer, valid_until = self._tokens.bearer(given) if given is not None else (ANYONE, None)
+            session = self._callers.session(self._socket.scope, [given] if given is not None else [], uuid4().hex)
+            session.account.pay(1)
         except TokenInvalid as error:
             raise _Close(FORBIDDEN, f"Forbidden: {error}") from error
+        except RateExceeded as exceeded:
+            raise _Close(TRY_AGAIN_LATER, str(exceeded)) from exceeded
         try:
-            self._seats.enter_context(self._live.seats.client(client_of(viewer, self._socket.scope)))
+            self._seats.enter_context(self._live.seats.client(session.client))
         except Full as full:
             raise _Close(TRY_AGAIN_LATER, str(full)) from full
-        self._session = Session(viewer, valid_until, uuid4().hex)
+        self._session = session
+        valid_until = session.valid_until
         if not self._live.stopping:
             self._waiting.reschedule(None)
         if valid_until is not None:

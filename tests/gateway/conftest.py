@@ -1,6 +1,7 @@
 """The gateway in this process, over stand-ins of the services that count what they are asked."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from alliance.logistics.v1 import logistics_pb2
 from alliance.rewards.v1 import rewards_pb2
 from deploy.local.keys import identity_key, token_key, trust_file
 from gateway.app import create_app
-from gateway.config import Settings
+from gateway.config import Rates, Settings
 from gateway.tokens import TokenKeys, Tokens
 from services.shared.identity import Verifier
 from services.shared.ids import new_id
@@ -40,6 +41,8 @@ async def alliance(keys: Path) -> AsyncIterator[FakeAlliance]:
 
 def settings_of(alliance: FakeAlliance, keys: Path, **changes: Any) -> Settings:
     targets = {f"{name}_target": server.target for name, server in alliance.servers.items()}
+    # All tests share one address, and one process's clock; what is tested by name has rates of its own.
+    changes.setdefault("rates", Rates(address=10**9, strangers_unseen=10**9, member=10**9))
     return Settings(
         issuer=URL,
         token_key_file=token_key(keys),
@@ -55,6 +58,22 @@ async def app(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Starlette]:
     app = create_app(settings_of(alliance, keys), Telemetry(None))
     async with app.router.lifespan_context(app):
         yield app
+
+
+@asynccontextmanager
+async def gateway_with(alliance: FakeAlliance, keys: Path, **changes: Any) -> AsyncIterator["Gateway"]:
+    """A gateway of its own, with other settings."""
+    app = create_app(settings_of(alliance, keys, **changes), Telemetry(None))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http,
+    ):
+        yield Gateway(http, tokens_of(keys))
+
+
+def tokens_of(keys: Path) -> Tokens:
+    """Signs as the gateway does."""
+    return Tokens(TokenKeys.from_file(token_key(keys)), URL, partner_seconds=900, member_seconds=600)
 
 
 @dataclass
@@ -91,9 +110,8 @@ class Gateway:
 @pytest.fixture
 async def gateway(app: Starlette, alliance: FakeAlliance, keys: Path) -> AsyncIterator[Gateway]:
     alliance.reset()
-    tokens = Tokens(TokenKeys.from_file(token_key(keys)), URL, partner_seconds=900, member_seconds=600)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
-        yield Gateway(http, tokens)
+        yield Gateway(http, tokens_of(keys))
     alliance.reset()
 
 

@@ -271,7 +271,7 @@ async def test_a_refused_act_of_nobody_is_its_reporters_alone(gateway: Gateway, 
     assert codes(member) == [("FORBIDDEN", ["act"])]
 
 
-@pytest.mark.parametrize("id", ['{"$gt": ""}', "", " ", "x" * 100_000, "member_\u0000", "😀"])
+@pytest.mark.parametrize("id", ['{"$gt": ""}', "", " ", "x" * 50_000, "member_\u0000", "😀"])
 async def test_an_id_is_a_string_whatever_it_looks_like(
     gateway: Gateway, alliance: FakeAlliance, world: World, id: str
 ):

@@ -22,12 +22,12 @@ from alliance.logistics.v1 import logistics_pb2
 from alliance.rewards.v1 import rewards_pb2
 from deploy.local.keys import trust_file
 from gateway import schema
+from gateway.answers import formatted
 from gateway.backends import Backends
 from gateway.context import Request
 from gateway.engine.document import DocumentInvalid, Documents
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget, TooExpensive
-from gateway.http import formatted
 from gateway.problems import problem_of
 from services.shared.errors import Aborted, DomainError, Internal, NotFound, PermissionDenied, ResourceExhausted
 from services.shared.identity import Caller, CallerKind, Verifier
@@ -211,7 +211,7 @@ def disturb(alliance: FakeAlliance, world: World) -> None:
 def unlogged() -> Iterator[None]:
     """Half of the documents meet defects, and each would be logged with its traceback."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gateway.http.log", SimpleNamespace(error=lambda *_, **__: None))
+        patch.setattr("gateway.answers.log", SimpleNamespace(error=lambda *_, **__: None))
         yield
 
 

@@ -115,7 +115,7 @@ async def test_no_data_key_means_nothing_was_executed(gateway: Gateway):
         (b'"text"', {}, 400),
         (b'{"query": NaN}', {}, 400),
         (b'{"query": "\xff"}', {}, 400),
-        (b"[" * 100_000, {}, 400),
+        (b"[" * 50_000, {}, 400),
         (b'{"query": "{ viewer { kind } }"}', {"Content-Type": "text/plain"}, 415),
         (b'{"query": "{ viewer { kind } }"}', {"Content-Type": ""}, 415),
         (b"query=x", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
@@ -245,7 +245,7 @@ async def test_a_request_ends_at_its_deadline(alliance: FakeAlliance, keys: Path
 
 
 async def test_what_nobody_expected_is_masked_too(gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gateway.http.read_body", lambda *_: 1 / 0)
+    monkeypatch.setattr("gateway.asked.read_body", lambda *_: 1 / 0)
     response = await posted(gateway, GRAPHQL, VIEWER)
     assert response.status_code == 500
     assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL"

@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from gateway.app import create_app
-from gateway.config import Limits
-from services.shared.telemetry import Telemetry
-from tests.gateway.conftest import URL, Gateway, World, codes, settings_of
+from gateway.config import Limits, StrangerLimits
+from tests.gateway.conftest import Gateway, World, codes, gateway_with
 from tests.gateway.fakes import FakeAlliance
 
 PAGE_OF_PAGES = """query ($n: Int!) {
@@ -66,7 +63,7 @@ async def test_the_same_document_with_smaller_pages_is_answered(gateway: Gateway
 async def test_what_is_too_much_by_any_measure_is_refused(
     gateway: Gateway, alliance: FakeAlliance, query: str, measure: str
 ):
-    response = await gateway.post(query)
+    response = await gateway.post(query, gateway.operator())
     (error,) = response.json()["errors"]
     assert response.status_code == 400
     assert error["extensions"]["code"] == "DOCUMENT_TOO_EXPENSIVE"
@@ -130,10 +127,60 @@ async def test_a_flood_of_documents_does_not_grow_the_cache(alliance: FakeAllian
     assert documents.cache.bytes == sum(document.size for document in documents.cache) <= 300
 
 
-async def test_strangers_cannot_ask_for_the_schema_where_it_is_switched_off(alliance: FakeAlliance, keys: Path):
-    app = create_app(settings_of(alliance, keys, introspection=False), Telemetry(None))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
-        asked = (await http.post("/graphql", json={"query": "{ __schema { types { name } } }"})).json()
-        typo = (await http.post("/graphql", json={"query": "{ viewr { kind } }"})).json()
-    assert codes(asked)[0][0] == "DOCUMENT_INVALID"
-    assert "viewer" not in typo["errors"][0]["message"]
+SCHEMA = "{ __schema { types { name } } }"
+TYPO = "{ viewr { kind } }"
+TYPO_IN_A_VALUE = """mutation ($s: PartnerStatus!) {
+  setPartnerStatus(input: {requestId: "r", partnerId: "p", status: $s}) { __typename } }"""
+
+
+async def test_nobody_can_ask_for_the_schema_where_it_is_switched_off(alliance: FakeAlliance, keys: Path):
+    async with gateway_with(alliance, keys, introspection=False) as gateway:
+        for token in (None, gateway.operator()):
+            asked, typo = await gateway.ask(SCHEMA, token), await gateway.ask(TYPO, token)
+            assert codes(asked)[0][0] == "DOCUMENT_INVALID"
+            assert "viewer" not in typo["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("first", ["the stranger", "the member"])
+async def test_strangers_alone_cannot_ask_for_the_schema_where_that_is_switched_off(
+    alliance: FakeAlliance, keys: Path, first: str
+):
+    asking = [SCHEMA, "{ _service { sdl } }", '{ a: __type(name: "Query") { ...f } } fragment f on __Type { name }']
+    async with gateway_with(alliance, keys, introspection_for_strangers=False) as gateway:
+        token = gateway.member("member_1")
+        for query in asking:
+            for who in [None, token] if first == "the stranger" else [token, None]:
+                answer = await gateway.ask(query, who)
+                if who is None:
+                    assert {code for code, _ in codes(answer)} == {"DOCUMENT_INVALID"}
+                    assert "data" not in answer
+                else:
+                    assert answer["data"]
+        for query, wanted, sent in ((TYPO, "viewer", {}), (TYPO_IN_A_VALUE, "APPROVED", {"s": "APROVED"})):
+            assert wanted in str((await gateway.ask(query, token, **sent))["errors"])
+            assert "Did you mean" not in str((await gateway.ask(query, **sent))["errors"])
+
+
+@pytest.mark.parametrize("first", ["the stranger", "the member"])
+async def test_strangers_have_less_of_each_limit_whoever_sent_the_document_first(
+    alliance: FakeAlliance, keys: Path, first: str
+):
+    limits = StrangerLimits(document_bytes=1_024, tokens=50, depth=3, aliases=2, cost=30)
+    refused = {
+        "bytes": "{ viewer { kind } } #" + "x" * 1_100,
+        "tokens": "{ viewer { " + "kind " * 50 + "} }",
+        "levels": "{ viewer { partner { points { partner { id } } } } }",
+        "aliases": "{ a: viewer { kind } b: viewer { kind } c: viewer { kind } }",
+        "cost": "{ partners(first: 40) { nodes { id } } }",
+    }
+    async with gateway_with(alliance, keys, stranger_limits=limits) as gateway:
+        token = gateway.member("member_1")
+        for measure, query in refused.items():
+            for who in [None, token] if first == "the stranger" else [token, None]:
+                answer = await gateway.ask(query, who)
+                if who is None:
+                    (error,) = answer["errors"]
+                    assert error["extensions"]["measure"] == measure
+                    assert error["extensions"]["found"] > error["extensions"]["limit"]
+                else:
+                    assert "DOCUMENT_TOO_EXPENSIVE" not in str(answer)

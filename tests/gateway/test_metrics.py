@@ -85,3 +85,13 @@ async def test_requests_ways_documents_and_batches(counted: tuple[Gateway, Meter
     assert counts(meter, metrics.BATCHES) == {("PartnersService/BatchGetPartners",): 3}
     assert counts(meter, catalogue.RPC_CLIENT) == {("alliance.partners.v1.PartnersService/BatchGetPartners", "OK"): 3}
     assert counts(meter, catalogue.IN_FLIGHT) == {}  # none any more
+
+
+async def test_what_is_beyond_a_limit_is_counted_by_the_limit(counted: tuple[Gateway, Meter]):
+    gateway, meter = counted
+    await gateway.ask("{" + "__typename " * 1_200 + "}")
+    await gateway.ask("query ($n: Int!) { members(first: $n) { nodes { acts(first: 100) { nodes { id } } } } }", n=100)
+    await gateway.http.post("/graphql", content=b" " * 70_000, headers={"Content-Type": "application/json"})
+    assert counts(meter, metrics.LIMITED) == {("tokens",): 1, ("cost",): 1, ("body bytes",): 1}
+    assert counts(meter, metrics.IN_FLIGHT_MOST) == {(): 2_000}
+    assert counts(meter, metrics.CLIENTS) == {(): 1}

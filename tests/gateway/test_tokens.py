@@ -109,6 +109,7 @@ def signed(signing: Any, clock: Clock, header: dict[str, Any], **changes: Any) -
         "iss": URL,
         "aud": "alliance",
         "sub": "operator",
+        "client_id": "operator",
         "iat": int(clock.now),
         "exp": int(clock.now) + 60,
         "scope": "operator",

@@ -1,0 +1,86 @@
+"""More than can be done is refused before anything of it is read; what is let in is answered fast."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from gateway.overload import Overload
+from tests.gateway.conftest import World, gateway_with
+from tests.gateway.fakes import FakeAlliance
+
+VIEWER = {"query": "{ viewer { kind } }"}
+
+
+def busy(overload: Overload, ticks: int, lag: float, in_flight: int) -> None:
+    for _ in range(ticks):
+        overload.in_flight = min(in_flight, int(overload.limit))
+        overload.observe(lag)
+
+
+def test_while_the_event_loop_is_late_fewer_are_let_in_and_then_more_again():
+    overload = Overload(most=1_000, lag_seconds=0.1)
+    busy(overload, 20, lag=0.3, in_flight=500)
+    assert overload.limit < 100
+    busy(overload, 10_000, lag=0.0, in_flight=500)
+    assert overload.limit == 1_000
+
+
+def test_one_late_tick_is_no_overload():
+    overload = Overload(most=1_000, lag_seconds=0.1)
+    for _ in range(100):
+        overload.observe(0.5)
+        overload.observe(0.01)
+    assert overload.limit == 1_000
+
+
+def test_however_late_some_are_let_in():
+    overload = Overload(most=1_000, lag_seconds=0.1)
+    busy(overload, 1_000, lag=9.0, in_flight=1_000)
+    assert overload.limit >= 8
+
+
+async def test_beyond_the_most_in_flight_a_request_is_refused_unread(alliance: FakeAlliance, keys: Path, world: World):
+    alliance.reset()
+    alliance.recorder.delays["BatchGetPartners"] = 1
+    query = {"query": "query ($id: ID!) { partner(id: $id) { name } }", "variables": {"id": world.brand}}
+    async with gateway_with(alliance, keys, requests_in_flight=8) as gateway:
+
+        async def endless() -> None:
+            raise AssertionError("the body was read")
+            yield b""
+
+        waiting = [asyncio.create_task(gateway.http.post("/graphql", json=query)) for _ in range(8)]
+        async with asyncio.timeout(5):
+            while (refused := await gateway.http.post("/graphql", content=endless())).status_code != 503:
+                await asyncio.sleep(0.01)
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.json()["errors"][0]["extensions"]["reason"] == "OVERLOADED"
+        # Whoever watches over the process is answered all the same.
+        assert (await gateway.http.get("/healthz")).status_code == 200
+        assert {response.status_code for response in await asyncio.gather(*waiting)} == {200}
+        assert (await gateway.http.post("/graphql", json=VIEWER)).status_code == 200
+    alliance.reset()
+
+
+async def test_a_request_that_was_given_up_does_not_count_for_ever(alliance: FakeAlliance, keys: Path, world: World):
+    alliance.reset()
+    alliance.recorder.delays["BatchGetPartners"] = 30
+    query = {"query": "query ($id: ID!) { partner(id: $id) { name } }", "variables": {"id": world.brand}}
+    async with gateway_with(alliance, keys, requests_in_flight=8, request_timeout_seconds=0.1) as gateway:
+        for _ in range(3):
+            await asyncio.gather(*(gateway.http.post("/graphql", json=query) for _ in range(8)))
+        assert (await gateway.http.post("/graphql", json=VIEWER)).status_code == 200
+    alliance.reset()
+
+
+async def test_a_body_that_never_comes_ends_at_the_deadline(alliance: FakeAlliance, keys: Path):
+    async def slow() -> None:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async with gateway_with(alliance, keys, request_timeout_seconds=0.1) as gateway:
+        response: httpx.Response = await asyncio.wait_for(
+            gateway.http.post("/graphql", content=slow(), headers={"Content-Type": "application/json"}), 5
+        )
+    assert response.status_code == 504
