@@ -33,7 +33,7 @@ from gateway.live.live import Live
 from gateway.live.websocket import WebSocketEndpoint
 from gateway.metrics import Measures
 from gateway.oauth import OAuth, TokenLimits
-from gateway.overload import Overload
+from gateway.overload import Overload, Shedding
 from gateway.problems import problem_of
 from gateway.tokens import TokenKeys, Tokens
 from gateway.tracing import Tracing
