@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger drill check format protos schema ide lock secrets manifests invariants scan sbom container-smoke clean
+.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger drill check format protos schema access ide lock secrets manifests invariants scan sbom container-smoke clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ protos: .venv/installed  ## regenerate the code made from protos/
 
 schema: .venv/installed  ## write the gateway's schema to gateway/schema.graphql
 	@$(RUN)/python -m gateway.schema
+
+access: .venv/installed  ## write who sees what to gateway/access.md, found out by asking
+	@ACCESS=write $(RUN)/python -m pytest -q tests/gateway/test_access_matrix.py
 
 ide:  ## fetch GraphiQL, to be served locally at /graphql
 	@cd gateway/ide && npm ci --ignore-scripts --no-audit --no-fund

@@ -5,7 +5,7 @@ Every call is recorded with its request and caller, and a call can be made to fa
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +49,8 @@ class Recorder(aio.ServerInterceptor):
     calls: list[Call] = field(default_factory=list)
     failures: dict[str, Exception] = field(default_factory=dict)
     delays: dict[str, float] = field(default_factory=dict)
+    # What is done to an answer, by its method, before it is sent.
+    finish: Callable[[str, Any], None] = lambda method, answer: None
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
@@ -61,7 +63,9 @@ class Recorder(aio.ServerInterceptor):
             await asyncio.sleep(self.delays.get(method, 0))
             if method in self.failures:
                 raise self.failures[method]
-            return await handler.unary_unary(request, context)
+            answer = await handler.unary_unary(request, context)
+            self.finish(method, answer)
+            return answer
 
         return grpc.unary_unary_rpc_method_handler(recorded, handler.request_deserializer, handler.response_serializer)
 

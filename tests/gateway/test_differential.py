@@ -264,9 +264,11 @@ async def both(keys: Path) -> AsyncIterator[Both]:
 
 
 failures = st.dictionaries(st.sampled_from(FAILING), st.sampled_from(ERRORS), max_size=3)
+DOCUMENTS = asked(_schema, _ids, _sound)
 VIEWERS = ("anyone", "operator", "brand", "brand without consent", "member", "another member")
 
 
+@pytest.mark.timeout(120 if GIVEN is None else 3_600)
 @settings(
     max_examples=int(GIVEN or 300),
     deadline=None,
@@ -278,7 +280,7 @@ VIEWERS = ("anyone", "operator", "brand", "brand without consent", "member", "an
 async def test_generated_documents_are_answered_the_same_both_ways(
     both: Both, data: st.DataObject, viewer: str, failures: dict[str, DomainError]
 ):
-    made = data.draw(asked(_schema, _ids, _sound))
+    made = data.draw(DOCUMENTS)
     event(await both.compare(made, viewer, failures))
 
 

@@ -1,0 +1,222 @@
+"""The matrix of who sees what, over the whole schema: any change of it shows in gateway/access.md."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from graphql import GraphQLSchema
+
+from alliance.accounts.v1 import accounts_pb2
+from alliance.rewards.v1 import rewards_pb2
+from deploy.local.keys import trust_file
+from gateway import schema
+from gateway.backends import Backends
+from gateway.engine.document import Documents
+from gateway.engine.resolve import bind
+from gateway.engine.shape import Budget
+from gateway.problems import problem_of
+from services.shared.identity import Caller, CallerKind, Verifier
+from services.shared.ids import new_id
+from services.shared.telemetry import Telemetry
+from tests.gateway.conftest import World, make_world, settings_of
+from tests.gateway.fakes import NOW, FakeAlliance
+from tests.gateway.matrix import WORDS, YES, Asker, Matrix, written
+from tests.gateway.test_federation import representations
+
+FILE = Path(schema.__file__).with_name("access.md")
+BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9)
+_NUMBERS = (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_ENUM)
+
+
+@pytest.fixture(scope="module")
+def built() -> GraphQLSchema:
+    return bind(schema.build(), problem_of)
+
+
+@pytest.fixture(scope="module")
+async def alliance(keys: Path) -> AsyncIterator[FakeAlliance]:
+    """One of its own: what the services answer is made complete."""
+    alliance = FakeAlliance(Verifier.from_file(trust_file(keys)))
+    await alliance.start()
+    yield alliance
+    await alliance.stop()
+
+
+@pytest.fixture(scope="module")
+def world(alliance: FakeAlliance) -> World:
+    """One row of everything, with all of its fields."""
+    world = make_world(alliance)
+    known = {
+        "member_id": world.member,
+        "act_id": world.act,
+        "claim_id": world.claim,
+        "drop_off_id": world.drop_off,
+        "machine_id": world.machine,
+        "recycling_point_id": world.point,
+        "reward_id": world.reward,
+        "redemption_id": world.redemption,
+        "factor_id": "pet-recycling-2025",
+        "creditor_partner_id": world.other_brand,
+    }
+
+    def complete(message: Any) -> None:
+        for of in message.DESCRIPTOR.fields:
+            if of.is_repeated:
+                if of.message_type is not None and not getattr(message, of.name):
+                    getattr(message, of.name).add()
+                if of.message_type is not None:
+                    for row in getattr(message, of.name):
+                        complete(row)
+            elif of.message_type is not None:
+                if not message.HasField(of.name) and of.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
+                    getattr(message, of.name).CopyFrom(NOW)
+                elif of.message_type.full_name != Timestamp.DESCRIPTOR.full_name:
+                    complete(getattr(message, of.name))
+                    getattr(message, of.name).SetInParent()
+            elif not getattr(message, of.name) and of.type in _NUMBERS:
+                setattr(message, of.name, 1)
+            elif not getattr(message, of.name) and of.type == FieldDescriptor.TYPE_STRING:
+                setattr(message, of.name, known.get(of.name, world.brand if of.name.endswith("partner_id") else "x"))
+
+    rewards = alliance.rewards
+    for lot in rewards.earnings[world.claim].lots:
+        # A campaign's, and in a wallet too, so that there is everything that a lot may have.
+        lot.id = f"lot of {world.member}"
+        other = rewards.earnings[world.claim].lots.add()
+        other.CopyFrom(lot)
+        other.rule_id = f"campaign_{world.brand}"
+        break
+    redemption = rewards.redemptions[world.redemption]
+    redemption.partner_id, redemption.status = world.brand, rewards_pb2.REDEMPTION_STATUS_CAPTURED
+    redemption.lots.add(issuer_partner_id=world.other_brand, points=10)
+    rewards.wallets[world.member].lots[0].CopyFrom(rewards.earnings[world.claim].lots[1])
+    alliance.accounts.consents[world.brand, world.member] = False
+    for store in (alliance.accounts, alliance.partners, alliance.logistics, rewards):
+        for rows in vars(store).values():
+            for row in rows.values() if isinstance(rows, dict) else rows:
+                if isinstance(row, Message):
+                    complete(row)
+
+    def finish(method: str, answer: Any) -> None:
+        if method == "BatchGetPartnerPoints":
+            answer.partners[0].partner_id = world.brand
+        complete_answer(method, answer, complete)
+
+    alliance.recorder.finish = finish
+    return world
+
+
+def complete_answer(method: str, answer: Any, complete: Any) -> None:
+    """Makes the rows of an answer complete; where there are none, none are added, but in summaries."""
+    if method.startswith(("Summarize", "VerifyLedger")):
+        complete(answer)
+        return
+    for row in rows_in(answer):
+        for inner in rows_in(row) if method.startswith("BatchList") else (row,):
+            complete(inner)
+
+
+def rows_in(message: Any) -> list[Any]:
+    """The messages in a message's lists."""
+    lists = [of.name for of in message.DESCRIPTOR.fields if of.is_repeated and of.message_type is not None]
+    return [row for name in lists for row in getattr(message, name)]
+
+
+@pytest.fixture(scope="module")
+def viewers(alliance: FakeAlliance, world: World) -> dict[str, Caller]:
+    consenting, foreign = alliance.partners.add("Trusted").id, alliance.partners.add("Foreign").id
+    alliance.accounts.consents[consenting, world.member] = True
+    alliance.accounts.identities.append(
+        accounts_pb2.Identity(partner_id=consenting, customer_number="C-1", member_id=world.member, linked_at=NOW)
+    )
+    return {
+        "stranger": Caller(CallerKind.ANYONE),
+        "foreign brand": Caller(CallerKind.PARTNER, foreign, foreign),
+        "brand without consent": Caller(CallerKind.PARTNER, world.other_brand, world.other_brand),
+        "brand with consent": Caller(CallerKind.PARTNER, consenting, consenting),
+        "brand owner": Caller(CallerKind.PARTNER, world.brand, world.brand),
+        "member": Caller(CallerKind.MEMBER, world.member, world.brand),
+        "other member": Caller(CallerKind.MEMBER, new_id("member"), world.brand),
+        "operator": Caller(CallerKind.OPERATOR, "operator"),
+    }
+
+
+@pytest.fixture(scope="module")
+def matrix(built: GraphQLSchema, world: World) -> Matrix:
+    ids = {
+        "member": world.member,
+        "act": world.act,
+        "claim": world.claim,
+        "partner": world.brand,
+        "recyclingPoint": world.point,
+        "dropOff": world.drop_off,
+        "reward": world.reward,
+        "redemption": world.redemption,
+        "settlement": world.settlement,
+    }
+    doors = {name: f'id: "{id}"' for name, id in ids.items()}
+    instead = {
+        "Lot": ("claim", "earning", "lots"),
+        "Why.redemption": ("redemption", "why"),
+        "WhyPayment.payee": ("redemption", "why", "payments"),
+    }
+    return Matrix(built, doors | {"memberByCustomerNumber": 'customerNumber: "C-1"'}, instead)
+
+
+@pytest.fixture(scope="module")
+async def outcomes(
+    alliance: FakeAlliance, keys: Path, built: GraphQLSchema, matrix: Matrix, world: World, viewers: dict[str, Caller]
+) -> AsyncIterator[tuple[Mapping[str, Mapping[str, str]], Mapping[str, Mapping[str, str]]]]:
+    backends = Backends(settings_of(alliance, keys), Telemetry(None))
+    documents = Documents(
+        built, BUDGET, most_bytes=10**6, most_tokens=10**5, cached=100, cached_bytes=10**6, introspection=True
+    )
+    asker = Asker(documents, backends)
+    questions = matrix.questions()
+    entities = {
+        representation["__typename"]: f"ALIAS: _entities(representations: [{literal(representation)}]) {{ __typename }}"
+        for representation in representations(world)
+    }
+    yield (
+        {name: await asker.outcomes(questions, viewer) for name, viewer in viewers.items()},
+        {name: await asker.outcomes(entities, viewer) for name, viewer in viewers.items()},
+    )
+    await backends.close()
+
+
+def literal(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {literal(inner)}" for name, inner in value.items()) + "}"
+    return f'"{value}"'
+
+
+def test_the_committed_matrix_is_what_the_gateway_does(matrix: Matrix, outcomes: Any):
+    found = written(matrix, *outcomes)
+    if os.environ.get("ACCESS") == "write":
+        FILE.write_text(found)
+    assert FILE.read_text() == found, "who sees what has changed; if that is meant, run `make access` and read the diff"
+
+
+def test_every_field_is_seen_by_somebody(outcomes: Any):
+    """Else its row would say nothing about who may not."""
+    found, _ = outcomes
+    fields = next(iter(found.values()))
+    assert [name for name in fields if all(found[viewer][name] != YES for viewer in found)] == []
+
+
+def test_nobody_meets_anything_but_an_answer_or_a_refusal(outcomes: Any):
+    found, by_key = outcomes
+    met = {outcome for part in (found, by_key) for row in part.values() for outcome in row.values()}
+    assert met == {YES, "null", *WORDS.values()}
+
+
+def test_a_stranger_sees_no_more_than_anybody_else(outcomes: Any):
+    found, _ = outcomes
+    for name, outcome in found["stranger"].items():
+        if outcome == YES:
+            assert {found[viewer][name] for viewer in found} == {YES}, name
