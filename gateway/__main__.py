@@ -1,6 +1,7 @@
 """`python -m gateway`: settings -> app -> serve."""
 
 import asyncio
+import gc
 import signal
 import socket
 from contextlib import suppress
@@ -44,9 +45,21 @@ async def main() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         # After its graceful stop the server raises the signal anew; by then we are done, and end well.
         signal.signal(signum, lambda *_: None)
+    _settle()
     telemetry.log.info("listening", address=settings.listen)
     await _Server(config, app.state.live).serve(sockets=[listening])
     telemetry.log.info("stopped")
+
+
+def _settle() -> None:
+    """Takes what has been made so far, which stays, out of the garbage collector's sight.
+
+    Going through the schema's 130,000 objects took it 0.1 s, during which nobody was answered, once in some 2,500
+    requests; and a fifth of all time went into collections in which there was nothing to be found.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 class _Server(uvicorn.Server):
