@@ -79,10 +79,10 @@ class LimitReached(Problem):
     """RESOURCE_EXHAUSTED."""
 
 
-@shape("The reward costs more points than can be spent.", rule=INHERITED)
+@shape("More points are needed than can be spent.", rule=INHERITED)
 class InsufficientPoints(Problem):
     available: Points = value("What can be spent.")
-    required: Points = value("What the reward costs.")
+    required: Points = value("How many are needed.")
 
 
 _KINDS: tuple[tuple[type[DomainError], str], ...] = (

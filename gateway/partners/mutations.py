@@ -124,6 +124,9 @@ class CreateEarnRuleInput:
     per_quantity: Long = given("... for this much of the act, in the unit of its kind, 1 to 1,000,000.")
     valid_from: DateTime = given("In force for acts from here on; at most 400 days ago.")
     points_valid_months: int = given("The points are good until the end of the month this many months after the act.")
+    return_window_days: int = given(
+        "For so many days after the act, 0 to 365, the points are pending and can be taken back whole.", default=0
+    )
 
 
 @federated(pb.CreateEarnRuleResponse, "The rule is set.", rule=INHERITED)

@@ -78,6 +78,9 @@ class EarnRule:
     per_quantity: Long = value("... for this much of the act, in the unit of its kind.")
     valid_from: DateTime | None = value("In force for acts from here on, until the partner's next rule of the kind.")
     points_valid_months: int = value("The points are good until the end of the month this many months after the act.")
+    return_window_days: int = value(
+        "For so many days after the act its points are pending, from then on they are there."
+    )
 
 
 @federated(pb.Campaign, "Extra points for a while.", rule=of_partner())

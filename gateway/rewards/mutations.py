@@ -5,10 +5,10 @@ import strawberry
 from alliance.rewards.v1 import rewards_pb2 as pb
 from gateway.access import INHERITED
 from gateway.engine.declare import federated, given, request_input, value
-from gateway.mutations import MISSING, POINTS, REFUSED, REQUEST_ID, mutation
+from gateway.mutations import LIMIT, MISSING, POINTS, REFUSED, REQUEST_ID, mutation
 from gateway.rewards.sources import REWARDS
-from gateway.rewards.types import Earning, Redemption, Reward, Settlement
-from gateway.scalars import Long, Points
+from gateway.rewards.types import Earning, Gift, Redemption, Reward, Settlement
+from gateway.scalars import DateTime, Long, Points
 
 
 @request_input(pb.CancelEarningRequest, "Which points to take back.")
@@ -72,6 +72,42 @@ class VoidRedemptionPayload:
     redemption: Redemption | None = value("The redemption, as it is now.")
 
 
+@request_input(pb.ReverseRedemptionRequest, "Which spend to take back.")
+class ReverseRedemptionInput:
+    request_id: str = given(REQUEST_ID)
+    redemption_id: strawberry.ID = given("The redemption.")
+    points: Points = given("How many of the spent points to give back; 0 gives all.", default=0)
+    restock: bool = given("Whether the reward is back in stock.", default=False)
+
+
+@federated(pb.ReverseRedemptionResponse, "The points are the member's again.", rule=INHERITED)
+class ReverseRedemptionPayload:
+    redemption: Redemption | None = value("The redemption, as it is now.")
+
+
+@request_input(pb.CreateGiftCodeRequest, "A wish for a code to be given points by.")
+class CreateGiftCodeInput:
+    request_id: str = given(REQUEST_ID)
+
+
+@federated(pb.CreateGiftCodeResponse, "A code that the member shows to whoever gives them points.", rule=INHERITED)
+class CreateGiftCodePayload:
+    code: str | None = value("The code; null when the request is sent again: make a new one.")
+    expires_at: DateTime | None = value("Until when it is good.")
+
+
+@request_input(pb.GiftPointsRequest, "Points for another member.")
+class GiftPointsInput:
+    request_id: str = given(REQUEST_ID)
+    code: str = given("The code that the receiver shows, however it is typed.")
+    points: Points = given("How many, at least 1.")
+
+
+@federated(pb.GiftPointsResponse, "The points are the other member's.", rule=INHERITED)
+class GiftPointsPayload:
+    gift: Gift | None = value("The gift.")
+
+
 @request_input(pb.RunSettlementRequest, "A wish to settle up to now.")
 class RunSettlementInput:
     request_id: str = given(REQUEST_ID)
@@ -131,6 +167,35 @@ class RewardsMutation:
         MISSING,
         REFUSED,
         description="Gives a redemption up: the held points are free again. For its member and its partner.",
+    )
+    reverse_redemption = mutation(
+        REWARDS,
+        "ReverseRedemption",
+        ReverseRedemptionInput,
+        ReverseRedemptionPayload,
+        MISSING,
+        REFUSED,
+        description="Takes a spend back, once: its points, or a part of them, are the member's again, with issuer, "
+        "value and expiry as they were. For the partner where they were spent.",
+    )
+    create_gift_code = mutation(
+        REWARDS,
+        "CreateGiftCode",
+        CreateGiftCodeInput,
+        CreateGiftCodePayload,
+        description="Makes a code that the member shows to whoever wants to give them points; it ends the one before. "
+        "For members.",
+    )
+    gift_points = mutation(
+        REWARDS,
+        "GiftPoints",
+        GiftPointsInput,
+        GiftPointsPayload,
+        MISSING,
+        REFUSED,
+        POINTS,
+        LIMIT,
+        description="Gives points to the member who shows the code; they keep issuer, value and expiry. For members.",
     )
     run_settlement = mutation(
         REWARDS,

@@ -33,6 +33,7 @@ redemptions_of_member = source(
     paged=True,
     most=200,
 )
+gifts = source(REWARDS, "BatchGetGifts", keys="ids", rows="gifts", by="id")
 settlements = source(REWARDS, "BatchGetSettlements", keys="ids", rows="settlements", by="id")
 all_settlements = source(REWARDS, "ListSettlements", nodes="settlements", paged=True)
 lines_of_settlement = source(

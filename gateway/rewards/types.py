@@ -48,6 +48,7 @@ class RedemptionStatus(Enum):
     CAPTURED = enum_value(pb.REDEMPTION_STATUS_CAPTURED, "The voucher was taken in, the points are spent.")
     VOIDED = enum_value(pb.REDEMPTION_STATUS_VOIDED, "Given up; the points are free again.")
     EXPIRED = enum_value(pb.REDEMPTION_STATUS_EXPIRED, "Nobody came; the points are free again.")
+    REVERSED = enum_value(pb.REDEMPTION_STATUS_REVERSED, "Captured, and points of it given back.")
 
 
 @federated(pb.Lot, "Points of one issuer with one value and one expiry.", rule=INHERITED)
@@ -86,20 +87,33 @@ class Earning:
     reason: str | None = value("Why there are none, for programs: PARTNER_SUSPENDED, NO_EARN_RULE and others.")
     lots: list[Lot] = value("What was issued, by rule.", size=3)
     decided_at: DateTime | None = value("When it was decided.")
+    available_at: DateTime | None = value(
+        "If the points were issued as pending: from here on the member has them. Null if from the start."
+    )
     kind: ActKind | None = value("The kind of act that they are for.")
     why: WhyType | None = derived("Why there are these points, or none.", why.of_earning, reads=why.READS)
+
+
+@federated(pb.PendingEarning, "Points that a member will have, unless they are taken back before.", rule=INHERITED)
+class PendingEarning:
+    claim: Claim | None = join(claims, "What they are for.", on="claim_id")
+    points: Points = value("How many.")
+    available_at: DateTime | None = value("From here on the member has them.")
+    lots: list[Lot] = value("What they are made of.", size=3)
 
 
 @federated(pb.Wallet, "A member's points.", rule=of_member(), key="member { id }", source=sources.wallets)
 class Wallet:
     member: Member | None = join(members, "Whose it is.", on="member_id")
-    balance: Points = value("All points, held ones included.")
+    balance: Points = value("All points, held ones included, pending ones not.")
     held: Points = value("Points held for open redemptions.")
     available: Points = value("What can be spent: balance less held.")
     shortfall: Points = value("What the member still has to repay out of future points.")
     next_expiry_at: DateTime | None = value("When points expire next; null if none do.")
     points_expiring_next: Points = value("How many expire then.")
     lots: list[Lot] = value("What it is made of, earliest expiry first.")
+    pending: Points = value("Points that are not there yet: what they were given for can still be returned.")
+    pending_earnings: list[PendingEarning] = value("Those, soonest first.", size=3)
 
 
 @federated(pb.Entry, "One movement of a wallet. Immutable.", rule=of_member())
@@ -110,7 +124,10 @@ class Entry:
     points: Points = value("Signed: what the balance changed by.")
     at: DateTime | None = value("When.")
     claim: Claim | None = join(claims, "The claim of an EARN, CANCEL or REPAY.", on="claim_id")
-    redemption: "Redemption | None" = join(sources.redemptions, "The redemption of a SPEND.", on="redemption_id")
+    redemption: "Redemption | None" = join(
+        sources.redemptions, "The redemption of a SPEND or REVERSE.", on="redemption_id"
+    )
+    gift: "Gift | None" = join(sources.gifts, "The gift of a GIVE or TAKE.", on="gift_id")
     lots: list[Lot] = value("What it was made of: the amount per issuer.", size=3)
     partner: Partner | None = join(
         partners, "Where a SPEND or REVERSE was, and whom a REPAY was owed to.", on="partner_id"
@@ -152,14 +169,25 @@ class Redemption:
     expires_at: DateTime | None = value("When an open hold ends by itself.")
     resolved_at: DateTime | None = value("When it was captured, voided or expired; null until then.")
     lots: list[Lot] = value("After a capture: whose points were spent.", size=3)
+    reversed_points: Points = value("Points given back after a capture.")
+    reversed_at: DateTime | None = value("When they were; null if they were not.")
+    reversed_lots: list[Lot] = value("Whose they are.", size=3)
     why: WhyType | None = derived(
         "Whose points it took, and who owes what to whom for them.", why.of_redemption, reads=why.READS
     )
 
 
+@federated(pb.Gift, "Points from one member to another.", rule=INHERITED)
+class Gift:
+    id: strawberry.ID = value("TypeID with prefix gift.")
+    points: Points = value("How many.")
+    lots: list[Lot] = value("Whose points they are, with value and expiry.", size=3)
+    given_at: DateTime | None = value("When they were given.")
+
+
 @federated(
     pb.SettlementLine,
-    "One spend at a partner of points that another partner issued.",
+    "One spend at a partner of points that another partner issued, or the reversal of one.",
     rule=of_partner("debtor_partner_id", "creditor_partner_id"),
 )
 class SettlementLine:
@@ -168,12 +196,15 @@ class SettlementLine:
     claim: Claim | None = join(
         claims, "Instead of a redemption: the claim whose points were taken back after they were spent.", on="claim_id"
     )
-    debtor: Partner | None = join(partners, "Who owes: the issuer of the points.", on="debtor_partner_id")
-    creditor: Partner | None = join(partners, "Who is owed: where they were spent.", on="creditor_partner_id")
+    debtor: Partner | None = join(partners, "Who owes: the issuer; of a reversal the shop.", on="debtor_partner_id")
+    creditor: Partner | None = join(
+        partners, "Who is owed: the shop; of a reversal the issuer.", on="creditor_partner_id"
+    )
     points: Points = value("How many points.")
     unit_value: Money | None = value("The value of one of them, fixed at issue.")
     amount: Money | None = value("Points times unit value.")
-    spent_at: DateTime | None = value("When they were spent.")
+    spent_at: DateTime | None = value("When they were spent, or given back.")
+    reverses: bool = value("Whether it is the reversal of a spend.")
 
 
 @federated(pb.NetPosition, "What a partner gets or pays in a settlement.", rule=of_partner())

@@ -72,6 +72,7 @@ def rule(value: EarnRule) -> pb.EarnRule:
         per_quantity=value.per_quantity,
         valid_from=timestamp(value.valid_from),
         points_valid_months=value.points_valid_months,
+        return_window_days=value.return_window_days,
     )
 
 
@@ -107,6 +108,7 @@ def decision(value: Decision) -> pb.EarnDecision:
         reason=value.reason,
         unit_value=money(value.unit_value) if value.unit_value else None,
         agreement_id=value.agreement_id,
+        available_at=timestamp(value.available_at),
     )
 
 

@@ -167,6 +167,7 @@ class PartnersRpc(PartnersServiceServicer):
                 per_quantity=request.per_quantity,
                 valid_from=checks.moment(request.valid_from, "valid_from"),
                 points_valid_months=request.points_valid_months,
+                return_window_days=request.return_window_days,
             )
             return pb.CreateEarnRuleResponse(rule=messages.rule(rule))
 

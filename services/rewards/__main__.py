@@ -8,6 +8,7 @@ from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
 from alliance.rewards.v1 import ledger_pb2, ledger_pb2_grpc, rewards_pb2, rewards_pb2_grpc
 from services.rewards import invariants
 from services.rewards.config import Settings
+from services.rewards.domain.gifts import Limits
 from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.log import BLOCKS
@@ -18,6 +19,7 @@ from services.rewards.partners import PartnersClient, deliveries
 from services.rewards.rpc import RewardsRpc
 from services.rewards.service.changes import Changes
 from services.rewards.service.earnings import Earnings
+from services.rewards.service.gifts import Gifts
 from services.rewards.service.inspection import Inspection
 from services.rewards.service.redemptions import Redemptions
 from services.rewards.service.settlements import Settlements
@@ -26,6 +28,7 @@ from services.rewards.service.wallets import Wallets
 from services.rewards.service.watches import Watches
 from services.rewards.store import INDEXES
 from services.rewards.store.earnings import EarningStore
+from services.rewards.store.gifts import GiftStore
 from services.rewards.store.redemptions import RedemptionStore
 from services.rewards.store.settlements import SettlementStore
 from services.shared import clock, outbox, telemetry
@@ -63,13 +66,18 @@ async def main() -> None:
     earnings = Earnings(EarningStore(database), ledger, partners, events, idempotency, clock.now)
     ttl = timedelta(seconds=settings.redemption_ttl_seconds)
     redemptions = Redemptions(RedemptionStore(database), ledger, partners, idempotency, clock.now, ttl)
-    sweeper = Sweeper(ledger, earnings, redemptions, clock.now, settings.sweep_period_seconds)
+    limits = Limits(settings.gift_points_per_day, settings.gift_count_per_day)
+    code_ttl = timedelta(seconds=settings.gift_code_ttl_seconds)
+    gifts = Gifts(GiftStore(database), ledger, clock.now, limits, code_ttl)
+    sweeper = Sweeper(ledger, earnings, redemptions, gifts, clock.now, settings.sweep_period_seconds)
     LedgerMetrics(observed.meter, ledger, sweeper)
     settlements = Settlements(SettlementStore(database), ledger, sweeper.sweep, clock.now)
     wallets = Wallets(ledger, clock.now)
     tail = Tail(database[BLOCKS])
     changes = Changes(ledger, tail)
-    rpc = RewardsRpc(earnings, redemptions, settlements, wallets, changes, idempotency, Messages(settings.currency))
+    rpc = RewardsRpc(
+        earnings, redemptions, gifts, settlements, wallets, changes, idempotency, Messages(settings.currency)
+    )
     watches = Watches(ledger, wallets, clock.now)
     ledger_rpc = LedgerRpc(ledger, wallets, Inspection(ledger), watches, settings.currency)
 

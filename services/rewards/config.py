@@ -21,3 +21,10 @@ class Settings(ServiceSettings):
     sweep_period_seconds: float = Field(
         default=5.0, gt=0, le=3600, description="how often due holds and points, and what a crash left, are looked for"
     )
+    gift_points_per_day: int = Field(
+        default=5_000, ge=1, le=2**53 - 1, description="points that a member may give to others on one day, in UTC"
+    )
+    gift_count_per_day: int = Field(default=10, ge=1, le=10_000, description="how often a member may give on one day")
+    gift_code_ttl_seconds: int = Field(
+        default=900, ge=1, le=86_400, description="how long the code is good that a member shows to get points"
+    )

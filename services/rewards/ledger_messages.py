@@ -77,7 +77,10 @@ class Commands:
         lots = tuple([self._lot(lot, f"{at}lots[{place}].") for place, lot in enumerate(issue.lots)])
         if any(lot.issuer != lots[0].issuer for lot in lots):
             raise checks.FieldInvalid(f"{at}lots", "needs lots of one issuer; send one issue for each.")
-        return Issue(id, checks.id_of(issue.member_id, f"{at}member_id", "member"), lots)
+        due = 0
+        if issue.HasField("available_at"):
+            due = millis(_later(checks.moment(issue.available_at, f"{at}available_at"), f"{at}available_at"))
+        return Issue(id, checks.id_of(issue.member_id, f"{at}member_id", "member"), lots, due)
 
     def _lot(self, lot: rewards_pb2.Lot, at: str) -> Lot:
         if lot.unit_value.currency != self._currency:

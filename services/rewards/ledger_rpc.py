@@ -28,6 +28,10 @@ class IssueNotFound(NotFound):
     """The caller has posted no such issue, or it gave nothing."""
 
 
+class CaptureNotFound(NotFound):
+    """The caller has posted no such capture, or it took nothing."""
+
+
 class LedgerRpc(LedgerServiceServicer):
     """The methods, as the proto describes them."""
 
@@ -73,12 +77,21 @@ class LedgerRpc(LedgerServiceServicer):
 
     async def Reverse(self, request: pb.ReverseRequest, context: Context) -> pb.ReverseResponse:
         member_id = checks.id_of(request.member_id, "member_id", "member")
-        outcome = await self._ledger.cancel(scoped(current_caller(), request.issue_id, "issue_id"), member_id)
-        if outcome is None:
-            raise IssueNotFound("You have posted no such issue to that member, or it gave nothing.")
-        return pb.ReverseResponse(
-            outcome=self._outcomes.outcome(request.issue_id, outcome, self._ledger.partition(member_id))
-        )
+        if bool(request.issue_id) == bool(request.capture_id):
+            raise checks.FieldInvalid("issue_id", "needs either this or capture_id.")
+        id = request.issue_id or request.capture_id
+        if request.issue_id:
+            outcome = await self._ledger.cancel(scoped(current_caller(), id, "issue_id"), member_id)
+            if outcome is None:
+                raise IssueNotFound("You have posted no such issue to that member, or it gave nothing.")
+        else:
+            capture = scoped(current_caller(), id, "capture_id")
+            outcome = await self._ledger.reverse(capture, member_id, request.points)
+            if outcome is None:
+                raise CaptureNotFound("You have posted no such capture of that member's points, or it took nothing.")
+        if refused := outcome.refusal:
+            raise refusal(refused)
+        return pb.ReverseResponse(outcome=self._outcomes.outcome(id, outcome, self._ledger.partition(member_id)))
 
     async def GetWallet(self, request: pb.GetWalletRequest, context: Context) -> pb.GetWalletResponse:
         checks.id_of(request.member_id, "member_id", "member")

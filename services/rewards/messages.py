@@ -6,11 +6,13 @@ from alliance.accounts.v1.accounts_pb2 import ActKind
 from alliance.common.v1.money_pb2 import Money
 from alliance.rewards.v1 import rewards_pb2 as pb
 from services.rewards.domain.earnings import Claim, Earning, KindTotal, RefusalTotal
+from services.rewards.domain.gifts import Gift
 from services.rewards.domain.lots import LotKey
 from services.rewards.domain.moments import moment
 from services.rewards.domain.redemptions import Redemption, RedemptionStatus, Reward
 from services.rewards.domain.settlement import Line, Position, Settlement
 from services.rewards.ledger.ledger import Totals
+from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import Lot, Member
 from services.rewards.ledger.postings import EntryKind
 from services.rewards.service.earnings import Block
@@ -19,6 +21,9 @@ from services.shared import checks
 from services.shared.proto import enum_name, enum_number, timestamp
 
 _KIND = "ACT_KIND_"
+_OF_CLAIMS = (EntryKind.EARN, EntryKind.CANCEL, EntryKind.REPAY)
+_OF_REDEMPTIONS = (EntryKind.SPEND, EntryKind.REVERSE)
+_OF_GIFTS = (EntryKind.GIVE, EntryKind.TAKE)
 _LARGEST_BLOCK = 1_000_000_000
 
 
@@ -89,6 +94,7 @@ class Messages:
                 for lot in earning.lots
             ],
             decided_at=timestamp(earning.decided_at),
+            available_at=timestamp(earning.available_at),
             kind=enum_number(ActKind, earning.kind, _KIND),
         )
 
@@ -103,6 +109,16 @@ class Messages:
             next_expiry_at=None if first is None else timestamp(moment(first)),
             points_expiring_next=sum(lot.points for lot in account.lots if lot.expires == first),
             lots=self.lots(account.lots, member_id),
+            pending=account.pending_points,
+            pending_earnings=[
+                pb.PendingEarning(
+                    claim_id=pending.issue,
+                    points=points_of(pending.lots),
+                    available_at=timestamp(moment(pending.due)),
+                    lots=self.lots(pending.lots, member_id),
+                )
+                for pending in account.pending
+            ],
         )
 
     def entry(self, row: WalletEntry) -> pb.Entry:
@@ -113,11 +129,15 @@ class Messages:
             kind=enum_number(pb.EntryKind, entry.kind.name, "ENTRY_KIND_"),
             points=entry.points,
             at=timestamp(moment(row.at)),
-            claim_id="" if entry.kind is EntryKind.SPEND else entry.reference,
-            redemption_id=entry.reference if entry.kind is EntryKind.SPEND else "",
+            claim_id=entry.reference if entry.kind in _OF_CLAIMS else "",
+            redemption_id=entry.reference if entry.kind in _OF_REDEMPTIONS else "",
+            gift_id=entry.reference if entry.kind in _OF_GIFTS else "",
             lots=self.lots(entry.lots, row.member_id),
             partner_id=entry.partner if entry.kind in (EntryKind.SPEND, EntryKind.REPAY, EntryKind.REVERSE) else "",
         )
+
+    def gift(self, gift: Gift) -> pb.Gift:
+        return pb.Gift(id=gift.id, points=gift.points, lots=self.lots(gift.lots), given_at=timestamp(gift.given_at))
 
     def reward(self, reward: Reward) -> pb.Reward:
         return pb.Reward(
@@ -131,7 +151,7 @@ class Messages:
         )
 
     def redemption(self, redemption: Redemption, *, with_voucher: bool) -> pb.Redemption:
-        captured = redemption.status is RedemptionStatus.CAPTURED
+        captured = redemption.status in (RedemptionStatus.CAPTURED, RedemptionStatus.REVERSED)
         return pb.Redemption(
             id=redemption.id,
             reward_id=redemption.reward_id,
@@ -144,6 +164,9 @@ class Messages:
             expires_at=timestamp(redemption.expires_at),
             resolved_at=timestamp(redemption.resolved_at),
             lots=self.lots(redemption.lots),
+            reversed_points=redemption.reversed_points if redemption.reversed_at else 0,
+            reversed_at=timestamp(redemption.reversed_at),
+            reversed_lots=self.lots(redemption.reversed_lots),
         )
 
     def settlement(self, settlement: Settlement) -> pb.Settlement:
@@ -179,6 +202,7 @@ class Messages:
             unit_value=self.money(line.unit_value_micros),
             amount=self.money(line.amount_micros),
             spent_at=timestamp(line.spent_at),
+            reverses=line.reverses,
         )
 
     def partner_points(self, totals: Totals) -> pb.PartnerPoints:

@@ -90,4 +90,6 @@ def _price(decision: pb.EarnDecision) -> Price:
         Grant(grant.rule_id or grant.campaign_id, grant.points, checks.moment(grant.expires_at, "expires_at"))
         for grant in decision.grants
     )
-    return Price(grants, decision.reason, decision.unit_value.micros, decision.agreement_id)
+    pending = decision.HasField("available_at")
+    available_at = checks.moment(decision.available_at, "available_at") if pending else None
+    return Price(grants, decision.reason, decision.unit_value.micros, decision.agreement_id, available_at)

@@ -10,6 +10,7 @@ from services.rewards.domain.lots import LotKey
 from services.rewards.messages import Messages
 from services.rewards.service.changes import Changes
 from services.rewards.service.earnings import Earnings
+from services.rewards.service.gifts import Gifts
 from services.rewards.service.redemptions import Redemptions
 from services.rewards.service.settlements import Settlements
 from services.rewards.service.wallets import Wallets
@@ -18,6 +19,7 @@ from services.shared.idempotency import Idempotency
 from services.shared.identity import CallerKind, current_caller
 from services.shared.mongo import Transaction
 from services.shared.pages import PageQuery, page_of_each
+from services.shared.proto import timestamp
 
 Context = Any
 
@@ -33,6 +35,7 @@ class RewardsRpc(RewardsServiceServicer):
         self,
         earnings: Earnings,
         redemptions: Redemptions,
+        gifts: Gifts,
         settlements: Settlements,
         wallets: Wallets,
         changes: Changes,
@@ -41,6 +44,7 @@ class RewardsRpc(RewardsServiceServicer):
     ) -> None:
         self._earnings = earnings
         self._redemptions = redemptions
+        self._gifts = gifts
         self._settlements = settlements
         self._wallets = wallets
         self._changes = changes
@@ -178,6 +182,43 @@ class RewardsRpc(RewardsServiceServicer):
         redemption = await self._redemptions.voided(request.redemption_id)
         by_member = caller.kind is CallerKind.MEMBER
         return pb.VoidRedemptionResponse(redemption=self._to.redemption(redemption, with_voucher=by_member))
+
+    async def ReverseRedemption(
+        self, request: pb.ReverseRedemptionRequest, context: Context
+    ) -> pb.ReverseRedemptionResponse:
+        async def effect(tx: Transaction) -> pb.ReverseRedemptionResponse:
+            partner_id = current_caller().partner_id
+            await self._redemptions.reverse(
+                tx, request.redemption_id, partner_id, request.points, restock=request.restock
+            )
+            return pb.ReverseRedemptionResponse()
+
+        await self._once(request, pb.ReverseRedemptionResponse, effect)
+        redemption = await self._redemptions.reversed(request.redemption_id)
+        return pb.ReverseRedemptionResponse(redemption=self._to.redemption(redemption, with_voucher=False))
+
+    async def CreateGiftCode(self, request: pb.CreateGiftCodeRequest, context: Context) -> pb.CreateGiftCodeResponse:
+        async def effect(tx: Transaction) -> pb.CreateGiftCodeResponse:
+            code, expires_at = await self._gifts.create_code(tx, current_caller().member_id)
+            return pb.CreateGiftCodeResponse(code=code, expires_at=timestamp(expires_at))
+
+        def without_code(response: pb.CreateGiftCodeResponse) -> pb.CreateGiftCodeResponse:
+            return pb.CreateGiftCodeResponse(expires_at=response.expires_at)
+
+        return (await self._once(request, pb.CreateGiftCodeResponse, effect, stored=without_code)).response
+
+    async def GiftPoints(self, request: pb.GiftPointsRequest, context: Context) -> pb.GiftPointsResponse:
+        async def effect(tx: Transaction) -> pb.GiftPointsResponse:
+            id = await self._gifts.give(tx, current_caller().member_id, request.code, request.points)
+            return pb.GiftPointsResponse(gift=pb.Gift(id=id))
+
+        done = await self._once(request, pb.GiftPointsResponse, effect)
+        gift = await self._gifts.given(done.response.gift.id)
+        return pb.GiftPointsResponse(gift=self._to.gift(gift))
+
+    async def BatchGetGifts(self, request: pb.BatchGetGiftsRequest, context: Context) -> pb.BatchGetGiftsResponse:
+        checks.batch(request.ids)
+        return pb.BatchGetGiftsResponse(gifts=map(self._to.gift, await self._gifts.get(request.ids)))
 
     async def BatchGetRedemptions(
         self, request: pb.BatchGetRedemptionsRequest, context: Context

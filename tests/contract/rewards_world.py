@@ -32,6 +32,7 @@ class Price:
     lots: list[tuple[int, datetime]] = field(default_factory=list)
     reason: str = ""
     unit_value: int = CENT
+    available_at: datetime | None = None  # pending until then
 
 
 class FakePartners(PartnersServiceServicer):
@@ -79,6 +80,7 @@ class FakePartners(PartnersServiceServicer):
             reason=price.reason,
             unit_value={"currency": "EUR", "micros": price.unit_value},
             agreement_id=f"agreement of {question.partner_id}",
+            available_at=timestamp(price.available_at),
         )
 
 
@@ -149,6 +151,22 @@ class World:
         reward = await self.reward(partner_id, points)
         held = await self.redeem(member_id, reward.id)
         return await self.capture(partner_id, held.voucher_code)
+
+    async def reverse(
+        self, partner_id: str, redemption_id: str, points: int = 0, *, restock: bool = False
+    ) -> pb.Redemption:
+        request = pb.ReverseRedemptionRequest(
+            request_id=request_id(), redemption_id=redemption_id, points=points, restock=restock
+        )
+        return (await self.call("ReverseRedemption", request, partner(partner_id))).redemption
+
+    async def gift_code(self, member_id: str) -> str:
+        request = pb.CreateGiftCodeRequest(request_id=request_id())
+        return str((await self.call("CreateGiftCode", request, member(member_id))).code)
+
+    async def give(self, member_id: str, code: str, points: int) -> pb.Gift:
+        request = pb.GiftPointsRequest(request_id=request_id(), code=code, points=points)
+        return (await self.call("GiftPoints", request, member(member_id))).gift
 
     async def cancel(self, claim_id: str, caller: Any = OPERATOR) -> pb.CancelEarningResponse:
         return await self.call(

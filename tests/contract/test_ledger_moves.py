@@ -8,10 +8,11 @@ import pytest
 
 from services.rewards.domain.settlement import lines, positions
 from services.rewards.ledger.draft import RequestIdReused
-from services.rewards.ledger.ledger import Ledger, ReversalOutOfRange
+from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.machine import DAY
 from services.rewards.ledger.model import Allot, Capture, Give, Issue, Lot, Place, Sweep, Take
 from services.rewards.ledger.postings import EntryKind
+from services.rewards.ledger.reversal import ReversalOutOfRange
 from services.shared.mongo import Database
 from tests.contract.test_ledger import FAR, SHOP, A, B, Time, balance, done, issue, new, running
 

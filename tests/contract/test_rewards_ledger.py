@@ -158,6 +158,47 @@ async def test_r8_an_issue_is_taken_back_once_and_what_was_spent_is_owed(books: 
     assert (await refused(NotFound, books.call("Reverse", unknown))).reason == "ISSUE_NOT_FOUND"
 
 
+async def test_r7_a_capture_is_given_back_once_in_part_or_whole(books: Books):
+    brand, shop = await books.brand(), await books.brand()
+    person = await books.person(100, brand)
+    await books.done(held := hold(person, 80))
+    await books.done(taken := capture(person, held.request_id, 50, shop))
+    request = pb.ReverseRequest(member_id=person, capture_id=taken.request_id, points=20)
+    answer = await books.call("Reverse", request)
+    assert [(lot.issuer_partner_id, lot.points) for lot in answer.outcome.lots] == [(brand, 20)]
+    assert await books.call("Reverse", request) == answer
+    assert (await books.wallet(person)).balance == 70
+    request.points = 30
+    assert (await refused(AlreadyExists, books.call("Reverse", request))).reason == "REQUEST_ID_REUSED"
+    for points in (-1, 51):
+        request.points = points
+        assert (await refused(InvalidArgument, books.call("Reverse", request))).reason == "REVERSAL_OUT_OF_RANGE"
+    for unknown in ("unknown", held.request_id):
+        wrong = pb.ReverseRequest(member_id=person, capture_id=unknown)
+        assert (await refused(NotFound, books.call("Reverse", wrong))).reason == "CAPTURE_NOT_FOUND"
+    for fields in ({}, {"issue_id": "a", "capture_id": "b"}):
+        both = pb.ReverseRequest(member_id=person, **fields)
+        assert (await refused(InvalidArgument, books.call("Reverse", both))).reason == "FIELD_INVALID"
+
+
+async def test_r9_an_issue_may_wait_and_be_taken_back_whole_meanwhile(books: Books):
+    brand = await books.brand(1_000)
+    person = new_id("member")
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    first, second = issue(person, brand, 60), issue(person, brand, 40)
+    first.issue.available_at.FromDatetime(LATER - timedelta(days=1))
+    second.issue.available_at.FromDatetime(soon)
+    await books.done(first, second)
+    wallet = await books.wallet(person)
+    assert (wallet.balance, wallet.pending, len(wallet.pending_earnings)) == (0, 100, 2)
+    answer = await books.call("Reverse", pb.ReverseRequest(member_id=person, issue_id=first.request_id))
+    assert ([lot.points for lot in answer.outcome.lots], answer.outcome.shortfall_points) == ([60], 0)
+    async with asyncio.timeout(10):
+        while (wallet := await books.wallet(person)).pending:
+            await asyncio.sleep(0.05)
+    assert (wallet.balance, wallet.available) == (40, 40)
+
+
 async def test_nobody_touches_what_another_caller_posted(books: Books):
     brand = await books.brand()
     person = new_id("member")

@@ -120,6 +120,79 @@ async def test_r6_what_expires_first_is_spent_first_and_does_not_expire_again(wo
     assert (await cafe.points())["expired"] == 100
 
 
+async def test_r7_a_reversal_restores_the_original_lots_and_is_netted(world: World):
+    grocer, shop = await world.brand(earns={"OWN_CUP": 100}), await world.brand()
+    ada = await rich(grocer, 2)
+    before = (await ada.wallet())["lots"]
+    spent = await shop.capture((await ada.redeem(await shop.reward(150)))["voucherCode"])
+    paid = await world.settle()
+    request = uuid4().hex
+    back = await shop.reverse(spent["id"], requestId=request)
+    assert await shop.reverse(spent["id"], requestId=request) == back
+    assert (back["status"], back["points"], back["reversedPoints"]) == ("REVERSED", 150, 150)
+    assert (await ada.wallet())["lots"] == before
+    assert await reason_of(shop.reverse(spent["id"])) == "REDEMPTION_ALREADY_REVERSED"
+    assert await reason_of(grocer.reverse(spent["id"])) == "REDEMPTION_NOT_FOUND"
+    kinds = [edge["node"]["kind"] for edge in (await ada.look())["entries"]["edges"]]
+    assert kinds[:2] == ["REVERSE", "SPEND"]
+    repaid = await world.settle()
+    nets = [await net_of(world, settlement["id"], shop) for settlement in (paid, repaid)]
+    assert nets == [150 * 10_000, -150 * 10_000]
+
+
+async def net_of(world: World, settlement_id: str, brand: Brand) -> int:
+    """What the brand gets in a settlement, in micros; the positions of all sum to zero."""
+    query = "query S($id: ID!) { settlement(id: $id) { positions { partner { id } net { micros } } } }"
+    found = (await world.query(world.operator, query, id=settlement_id))["settlement"]["positions"]
+    assert sum(row["net"]["micros"] for row in found) == 0
+    return int(next(row["net"]["micros"] for row in found if row["partner"]["id"] == brand.id))
+
+
+async def test_r9_points_in_a_return_window_are_pending_and_cancellable(world: World):
+    shop = await world.brand(block=1_000)
+    await shop.rule("OWN_CUP", 60, return_window_days=14)
+    ada = await shop.enrol()
+    await ada.earn(shop, ada.act(shop, "OWN_CUP", at=now() - timedelta(minutes=5)))
+    wallet = await ada.wallet()
+    assert (wallet["balance"], wallet["available"], wallet["pending"]) == (0, 0, 60)
+    (pending,) = wallet["pendingEarnings"]
+    assert iso(now() + timedelta(days=13)) < pending["availableAt"] < iso(now() + timedelta(days=16))
+    assert await reason_of(ada.redeem(await shop.reward(10))) == "INSUFFICIENT_POINTS"
+    assert await reason_of(ada.give(await (await shop.enrol()).gift_code(), 10)) == "INSUFFICIENT_POINTS"
+    points = await shop.points()
+    assert (points["outstanding"], points["allotmentLeft"]) == (60, 940)
+    cancelled = await shop.cancel(pending["claim"]["id"])
+    assert (cancelled["returnedPoints"], cancelled["shortfallPoints"]) == (60, 0)
+    wallet = await ada.wallet()
+    assert (wallet["pending"], wallet["pendingEarnings"], wallet["shortfall"]) == (0, [], 0)
+    assert (await shop.points())["allotmentLeft"] == 1_000
+    await ada.earn(shop, ada.act(shop, "OWN_CUP", at=now() - timedelta(days=20)))
+    assert (await ada.wallet())["available"] == 60, "what is reported after its window is there at once"
+
+
+async def test_r21_a_gift_keeps_issuer_and_expiry_and_a_day_has_limits(world: World, cafe: Brand):
+    ada, bob = await rich(cafe, 3), await cafe.enrol()
+    lots = (await ada.wallet())["lots"]
+    code, request = await bob.gift_code(), uuid4().hex
+    given = await ada.give(code, 120, requestId=request)
+    assert await ada.give(code, 120, requestId=request) == given
+    (kept,), (got,) = (await ada.wallet())["lots"], (await bob.wallet())["lots"]
+    assert (kept["points"], got["points"]) == (180, 120)
+    assert {**kept, "points": 0} == {**got, "points": 0} == {**lots[0], "points": 0}
+    entries = "entries(first: 1) { edges { node { kind points gift { id points } } } }"
+    query = f"query E($id: ID!) {{ member(id: $id) {{ {entries} }} }}"
+    for member, kind, points in ((ada, "GIVE", -120), (bob, "TAKE", 120)):
+        found = (await world.query(member.person, query, id=member.id))["member"]["entries"]["edges"]
+        gift = {"id": given["id"], "points": 120}
+        assert [edge["node"] for edge in found] == [{"kind": kind, "points": points, "gift": gift}]
+    assert await reason_of(bob.give(code, 1)) == "GIFT_TO_SELF"
+    assert await reason_of(ada.give("0000-0000-0000", 1)) == "GIFT_CODE_NOT_FOUND"
+    for _ in range(9):
+        await ada.give(code, 1)
+    assert await reason_of(ada.give(code, 1)) == "GIFT_COUNT_LIMIT_REACHED"
+    assert (await bob.wallet())["balance"] == 129
+
+
 async def test_r8_a_cancel_of_spent_points_is_repaid_by_the_next_ones(cafe: Brand):
     ada = await rich(cafe, 1)
     claim = (await ada.look())["acts"]["edges"][0]["node"]["claim"]

@@ -468,6 +468,24 @@ class Rewards(rewards_pb2_grpc.RewardsServiceServicer):
         )
         return rewards_pb2.VoidRedemptionResponse(redemption=redemption)
 
+    async def ReverseRedemption(self, request: Any, _: Any) -> Any:
+        redemption = rewards_pb2.Redemption(
+            id=request.redemption_id,
+            partner_id=current_caller().partner_id,
+            status=rewards_pb2.REDEMPTION_STATUS_REVERSED,
+            reversed_points=request.points,
+        )
+        return rewards_pb2.ReverseRedemptionResponse(redemption=redemption)
+
+    async def CreateGiftCode(self, request: Any, _: Any) -> Any:
+        return rewards_pb2.CreateGiftCodeResponse(code="AAAA-BBBB-CCCC", expires_at=NOW)
+
+    async def GiftPoints(self, request: Any, _: Any) -> Any:
+        return rewards_pb2.GiftPointsResponse(gift=rewards_pb2.Gift(id=new_id("gift"), points=request.points))
+
+    async def BatchGetGifts(self, request: Any, _: Any) -> Any:
+        return rewards_pb2.BatchGetGiftsResponse(gifts=[rewards_pb2.Gift(id=id, points=5) for id in request.ids])
+
     async def BatchGetRedemptions(self, request: Any, _: Any) -> Any:
         return rewards_pb2.BatchGetRedemptionsResponse(redemptions=_found(self.redemptions, request.ids))
 

@@ -179,6 +179,16 @@ CASES: dict[str, Case] = {
         "redemption { id }",
         {"redemption": {"id": "redemption_x"}},
     ),
+    "reverseRedemption": Case(
+        {"redemptionId": "redemption_x", "points": 7},
+        ("partner",),
+        "redemption { id status reversedPoints }",
+        {"redemption": {"id": "redemption_x", "status": "REVERSED", "reversedPoints": 7}},
+    ),
+    "createGiftCode": Case({}, ("member",), "code expiresAt", {"code": "AAAA-BBBB-CCCC", "expiresAt": AT}),
+    "giftPoints": Case(
+        {"code": "AAAA-BBBB-CCCC", "points": 2**33}, ("member",), "gift { points }", {"gift": {"points": 2**33}}
+    ),
     "runSettlement": Case({}, ("operator",), "settlement { number }", {"settlement": {"number": 1}}),
 }
 VIEWERS = ("stranger", "partner", "member", "operator")

@@ -47,7 +47,11 @@ query Member($id: ID!) {
 WALLET = """
 query Wallet($id: ID!) {
   member(id: $id) {
-    wallet { balance held available lots { issuer { id } points unitValue { currency micros } expiresAt } }
+    wallet {
+      balance held available shortfall pending
+      lots { issuer { id } points unitValue { currency micros } expiresAt }
+      pendingEarnings { claim { id } points availableAt lots { issuer { id } points } }
+    }
   }
 }
 """
@@ -65,6 +69,36 @@ mutation CancelEarning($input: CancelEarningInput!) {
     __typename
     ... on CancelEarningPayload { earning { status points } returnedPoints shortfallPoints }
     ... on Problem { reason message }
+  }
+}
+"""
+REVERSE_REDEMPTION = """
+mutation ReverseRedemption($input: ReverseRedemptionInput!) {
+  reverseRedemption(input: $input) {
+    __typename
+    ... on ReverseRedemptionPayload {
+      redemption { id status points reversedPoints reversedAt lots { issuer { id } points }
+        reversedLots { issuer { id } points expiresAt } }
+    }
+    ... on Problem { reason message details { name value } }
+  }
+}
+"""
+CREATE_GIFT_CODE = """
+mutation CreateGiftCode($input: CreateGiftCodeInput!) {
+  createGiftCode(input: $input) {
+    __typename
+    ... on CreateGiftCodePayload { code expiresAt }
+    ... on Problem { reason message }
+  }
+}
+"""
+GIFT_POINTS = """
+mutation GiftPoints($input: GiftPointsInput!) {
+  giftPoints(input: $input) {
+    __typename
+    ... on GiftPointsPayload { gift { id points givenAt lots { issuer { id } points expiresAt } } }
+    ... on Problem { reason message details { name value } }
   }
 }
 """
@@ -196,7 +230,13 @@ class Brand:
             await asyncio.sleep(POLL_SECONDS)
 
     async def rule(
-        self, kind: Kind, points: int, per_quantity: int = 1, valid_from: datetime | None = None, months: int = 12
+        self,
+        kind: Kind,
+        points: int,
+        per_quantity: int = 1,
+        valid_from: datetime | None = None,
+        months: int = 12,
+        return_window_days: int = 0,
     ) -> Any:
         """A new earn rule."""
         made = await self.world.mutate(
@@ -207,6 +247,7 @@ class Brand:
             perQuantity=per_quantity,
             validFrom=iso(valid_from or now() - LONG_AGO),
             pointsValidMonths=months,
+            returnWindowDays=return_window_days,
         )
         return made["rule"]
 
@@ -253,6 +294,13 @@ class Brand:
     async def cancel(self, claim_id: str, **fields: Any) -> Any:
         """Takes back the points of a claim."""
         return await self.world.mutate(self.person, CANCEL_EARNING, claimId=claim_id, **fields)
+
+    async def reverse(self, redemption_id: str, points: int = 0, **fields: Any) -> Any:
+        """Takes a spend at this brand back."""
+        done = await self.world.mutate(
+            self.person, REVERSE_REDEMPTION, redemptionId=redemption_id, points=points, **fields
+        )
+        return done["redemption"]
 
     async def points(self) -> Any:
         """The brand's points by the ledger."""
@@ -318,6 +366,14 @@ class Member:
         """Gives a redemption up."""
         done = await self.world.mutate(self.person, documents.VOID_REDEMPTION, redemptionId=redemption_id, **fields)
         return done["redemption"]
+
+    async def gift_code(self) -> str:
+        """A code by which others can give this member points."""
+        return str((await self.world.mutate(self.person, CREATE_GIFT_CODE))["code"])
+
+    async def give(self, code: str, points: int, **fields: Any) -> Any:
+        """Points for whose code that is."""
+        return (await self.world.mutate(self.person, GIFT_POINTS, code=code, points=points, **fields))["gift"]
 
     def act(self, brand: Brand, kind: Kind, quantity: int = 1, *, at: datetime | None = None, ticket: str = "") -> Any:
         """An act of the member as a brand reports it, by its own customer number.

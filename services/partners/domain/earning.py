@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from services.partners.domain.agreement import Agreement, Money, agreement_at
@@ -28,6 +28,14 @@ class EarnRule:
     per_quantity: int
     valid_from: datetime
     points_valid_months: int
+    return_window_days: int = 0
+
+    def available_at(self, occurred_at: datetime) -> datetime | None:
+        """Until when points for an act of that moment are pending: the first midnight in UTC after the window."""
+        if not self.return_window_days:
+            return None
+        day = occurred_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return day + timedelta(days=self.return_window_days + 1)
 
     def points_for(self, quantity: int) -> int:
         """Exact: in whole numbers, rounded down once."""
@@ -93,6 +101,7 @@ class Decision:
     unit_value: Money | None = None
     # The agreement that says so; empty for what was decided before it was noted.
     agreement_id: str = ""
+    available_at: datetime | None = None
 
 
 # A campaign's id and a member's.
@@ -208,6 +217,7 @@ class _Decider:
             grants=tuple(grant for grant in grants if grant.points),
             unit_value=agreement.unit_value,
             agreement_id=agreement.id,
+            available_at=rule.available_at(question.occurred_at),
         )
 
     def _take(self, campaign: Campaign, member_id: str, rule_points: int) -> int:

@@ -53,11 +53,13 @@ class Earning:
         per_quantity: int,
         valid_from: datetime,
         points_valid_months: int,
+        return_window_days: int,
     ) -> EarnRule:
         """A partner says what a kind of act earns from then on."""
         checks.whole(points, "points", 0, 1_000_000)
         checks.whole(per_quantity, "per_quantity", 1, 1_000_000)
         checks.whole(points_valid_months, "points_valid_months", 1, 60)
+        checks.whole(return_window_days, "return_window_days", 0, 365)
         self._check_start(valid_from)
         partner = await self._partners.get(tx, partner_id)
         partner.check_active()
@@ -71,6 +73,7 @@ class Earning:
             per_quantity=per_quantity,
             valid_from=valid_from,
             points_valid_months=points_valid_months,
+            return_window_days=return_window_days,
         )
         await self._store.add_rule(tx, rule)
         return rule

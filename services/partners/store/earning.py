@@ -158,6 +158,7 @@ def _decision(row: Document) -> Decision:
         reason=row["reason"],
         unit_value=Money(**row["unit_value"]) if row["unit_value"] else None,
         agreement_id=row.get("agreement_id", ""),
+        available_at=row.get("available_at"),
     )
 
 
@@ -171,6 +172,7 @@ def _rule(row: Document) -> EarnRule:
         per_quantity=row["per_quantity"],
         valid_from=row["valid_from"],
         points_valid_months=row["points_valid_months"],
+        return_window_days=row.get("return_window_days", 0),
     )
 
 

@@ -58,6 +58,7 @@ class Price:
     reason: str
     unit_value_micros: int
     agreement_id: str = ""
+    available_at: datetime | None = None  # until then the points are pending
 
     def issue(self, claim: Claim) -> Issue:
         """The ledger's command; its id is the claim's, so that a claim is never paid twice."""
@@ -65,7 +66,8 @@ class Price:
             Lot(millis(grant.expires_at), claim.partner_id, self.unit_value_micros, grant.points)
             for grant in self.grants
         ]
-        return Issue(claim.id, claim.member_id, tuple(lots))
+        due = millis(self.available_at) if self.available_at else 0
+        return Issue(claim.id, claim.member_id, tuple(lots), due)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class GivenLot:
 
 @dataclass(frozen=True)
 class Earning:
-    """Points for a claim. `cancelling` is set from the decision to take them back until the ledger has done so."""
+    """Points for a claim. `cancelling` is set from the decision to take them back until the ledger has done so.
+    `available_at` is set if they were issued as pending until then."""
 
     claim_id: str
     member_id: str
@@ -96,6 +99,7 @@ class Earning:
     cancelling: bool = False
     returned_points: int = 0
     shortfall_points: int = 0
+    available_at: datetime | None = None
 
     @property
     def points(self) -> int:
@@ -133,8 +137,18 @@ def issued(claim: Claim, price: Price, at: int) -> Earning:
         )
         for grant in price.grants
     ]
+    decided_at = moment(at)
+    pending = price.available_at is not None and price.available_at > decided_at
     return Earning(
-        claim.id, claim.member_id, claim.partner_id, claim.kind, EarningStatus.ISSUED, "", tuple(lots), moment(at)
+        claim_id=claim.id,
+        member_id=claim.member_id,
+        partner_id=claim.partner_id,
+        kind=claim.kind,
+        status=EarningStatus.ISSUED,
+        reason="",
+        lots=tuple(lots),
+        decided_at=decided_at,
+        available_at=price.available_at if pending else None,
     )
 
 

@@ -5,15 +5,25 @@ ledger under an id that follows from the redemption's, then noted; whoever finds
 the same.
 """
 
-import hashlib
-import re
-import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from services.rewards.domain.codes import code_hash, new_code
 from services.rewards.domain.moments import millis, moment
-from services.rewards.ledger.model import Capture, Captured, Decision, Lot, Place, Refusal, Released, Void
+from services.rewards.ledger.model import (
+    Capture,
+    Captured,
+    Decision,
+    Lot,
+    Place,
+    Refusal,
+    Released,
+    Reverse,
+    Reversed,
+    Void,
+)
+from services.rewards.ledger.reversal import points_to_reverse
 from services.shared.errors import FailedPrecondition, InvalidArgument, NotFound
 
 
@@ -45,6 +55,14 @@ class CaptureOutOfRange(InvalidArgument):
     """A capture takes at least one point and at most what is held."""
 
 
+class RedemptionNotCaptured(FailedPrecondition):
+    """Nothing has been spent for the redemption that could be given back."""
+
+
+class RedemptionAlreadyReversed(FailedPrecondition):
+    """Points of the redemption have been given back; that is done once."""
+
+
 @dataclass(frozen=True)
 class Reward:
     """Something a partner gives for points."""
@@ -67,15 +85,18 @@ class RedemptionStatus(StrEnum):
     CAPTURED = "captured"
     VOIDED = "voided"
     EXPIRED = "expired"
+    REVERSED = "reversed"
 
 
 class Intent(StrEnum):
-    """How an open redemption is to end, once somebody has said so. The first word counts."""
+    """How an open redemption is to end, once somebody has said so, and that a captured one is to be reversed. The first
+    word counts."""
 
     NONE = ""
     CAPTURE = "capture"
     VOID = "void"
     EXPIRE = "expire"
+    REVERSE = "reverse"
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,10 @@ class Redemption:
     resolved_at: datetime | None = None
     lots: tuple[Lot, ...] = ()
     refusal: Refusal | None = None
+    reversed_points: int = 0
+    reversed_at: datetime | None = None
+    reversed_lots: tuple[Lot, ...] = ()
+    restock: bool = False  # with the reversal
 
     @property
     def open(self) -> bool:
@@ -110,7 +135,8 @@ class Redemption:
     @property
     def gives_stock_back(self) -> bool:
         """Whether its end leaves the reward to somebody else."""
-        return self.status in (RedemptionStatus.REFUSED, RedemptionStatus.VOIDED, RedemptionStatus.EXPIRED)
+        ended = self.status in (RedemptionStatus.REFUSED, RedemptionStatus.VOIDED, RedemptionStatus.EXPIRED)
+        return ended or (self.status is RedemptionStatus.REVERSED and self.restock)
 
     def check_open(self, now: datetime) -> None:
         """RedemptionAlreadyResolved unless somebody may still say how it ends."""
@@ -121,7 +147,15 @@ class Redemption:
 
     def as_held(self) -> "Redemption":
         """As it was when it had just been made."""
-        return replace(self, status=RedemptionStatus.HELD, resolved_at=None, lots=(), capture_points=0)
+        unresolved = replace(self, status=RedemptionStatus.HELD, resolved_at=None, lots=(), capture_points=0)
+        return unresolved._unreversed()
+
+    def as_captured(self) -> "Redemption":
+        """As it was when it had just been captured."""
+        return replace(self, status=RedemptionStatus.CAPTURED)._unreversed()
+
+    def _unreversed(self) -> "Redemption":
+        return replace(self, reversed_points=0, reversed_at=None, reversed_lots=())
 
     def capturing(self, points: int) -> "Redemption":
         """To be captured; 0 means all. CaptureOutOfRange if that is not possible."""
@@ -135,12 +169,26 @@ class Redemption:
         """To be given up, or over."""
         return replace(self, intent=intent)
 
-    def command(self) -> Place | Capture | Void:
+    def reversing(self, points: int, *, restock: bool) -> "Redemption":
+        """Points of it to be given back; 0 means all. RedemptionNotCaptured, RedemptionAlreadyReversed,
+        ReversalOutOfRange."""
+        if self.status is RedemptionStatus.REVERSED or self.intent is Intent.REVERSE:
+            raise RedemptionAlreadyReversed("Points of this redemption have been given back.", redemption_id=self.id)
+        if self.status is not RedemptionStatus.CAPTURED:
+            raise RedemptionNotCaptured("No points of this redemption have been spent.", redemption_id=self.id)
+        points = points_to_reverse(self.lots, points)
+        return replace(self, intent=Intent.REVERSE, reversed_points=points, restock=restock)
+
+    def command(self) -> Place | Capture | Void | Reverse:
         """What the ledger is to do next; its id follows from the redemption's and the step."""
         if self.status is RedemptionStatus.PENDING:
             return Place(self.id, self.member_id, self.points, millis(self.expires_at))
         if self.intent is Intent.CAPTURE:
             return Capture(f"{self.id}:capture", self.member_id, self.id, self.capture_points, self.partner_id)
+        if self.intent is Intent.REVERSE:
+            # Named after the capture, as the ledger names reversals.
+            id = f"reverse:{self.id}:capture"
+            return Reverse(id, self.member_id, self.id, self.partner_id, self.lots, self.reversed_points)
         return Void(f"{self.id}:{self.intent.value}", self.member_id, self.id)
 
     def after(self, decision: Decision, at: int) -> "Redemption":
@@ -150,6 +198,8 @@ class Redemption:
             if refusal:
                 return replace(self, status=RedemptionStatus.REFUSED, refusal=refusal, resolved_at=moment(at))
             return replace(self, status=RedemptionStatus.HELD)
+        if self.intent is Intent.REVERSE:
+            return self._reversed(decision, at)
         ended = replace(self, intent=Intent.NONE, resolved_at=moment(at))
         for event in () if refusal else decision:
             if isinstance(event, Captured):
@@ -159,28 +209,24 @@ class Redemption:
         # We wanted it to end, or the hold was gone when we came: its time was up.
         return replace(ended, status=RedemptionStatus.EXPIRED, capture_points=0)
 
+    def _reversed(self, decision: Decision, at: int) -> "Redemption":
+        if isinstance(decision, Refusal):
+            return replace(self, intent=Intent.NONE, reversed_points=0, refusal=decision)
+        lots = next(event.lots for event in decision if isinstance(event, Reversed))
+        status = RedemptionStatus.REVERSED
+        return replace(self, intent=Intent.NONE, status=status, reversed_lots=lots, reversed_at=moment(at))
 
-# Crockford's base 32: no I, L, O and U, and whoever reads them means 1, 1 and 0.
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_LENGTH = 26  # 5 bits each: 128 bits, and two that are always 0
-_GROUPS = (5, 10, 15, 20)
-_READ_AS = str.maketrans("ILO", "110", "- ")
-_CODE = re.compile(f"[{_ALPHABET}]{{{_LENGTH}}}")
+
+_GROUPS = (5, 5, 5, 5, 6)
 
 
 def new_voucher() -> str:
     """128 random bits in Crockford's base 32, in groups that a person can read out."""
-    number = secrets.randbits(128)
-    code = "".join(_ALPHABET[number >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
-    return "-".join(code[start:end] for start, end in zip((0, *_GROUPS), (*_GROUPS, _LENGTH), strict=True))
+    return new_code(128, *_GROUPS)
 
 
 def voucher_hash(code: str) -> bytes:
-    """By what a voucher is looked up; case, spaces, dashes and letters that look like digits do not matter.
-
-    VoucherNotFound for what cannot be a code.
-    """
-    plain = code[:100].upper().translate(_READ_AS)
-    if not _CODE.fullmatch(plain):
+    """By what a voucher is looked up, however it is typed; VoucherNotFound for what cannot be a code."""
+    if (found := code_hash(code, sum(_GROUPS))) is None:
         raise VoucherNotFound("There is no such voucher here; type the code as it is printed.")
-    return hashlib.sha256(plain.encode()).digest()
+    return found

@@ -18,7 +18,6 @@ from services.rewards.ledger import log, store
 from services.rewards.ledger.block import LARGEST_BLOCK
 from services.rewards.ledger.draft import Outcome
 from services.rewards.ledger.engine import Engine
-from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import (
     Cancel,
     Capture,
@@ -40,18 +39,14 @@ from services.rewards.ledger.model import (
     Take,
 )
 from services.rewards.ledger.postings import Record, Spend
+from services.rewards.ledger.reversal import points_to_reverse
 from services.rewards.ledger.verify import Report, verify
-from services.shared.errors import InvalidArgument
 from services.shared.ids import new_id
 from services.shared.mongo import Database, Indexes
 
 INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
 # How often an issue goes after allotment that others take before it; each time some of them are served.
 _ATTEMPTS = 20
-
-
-class ReversalOutOfRange(InvalidArgument):
-    """A reversal gives back at least one point and at most what was captured."""
 
 
 class Cut(NamedTuple):
@@ -190,12 +185,8 @@ class Ledger:
         if owner != member:
             return None
         lots = next(event.lots for event in taken.decision if isinstance(event, Captured))
-        most = points_of(lots)
-        if not 0 <= points <= most:
-            raise ReversalOutOfRange(
-                f"points: needs 1 to {most:,}, or 0 for all; is {points:,}.", field="points", captured=most
-            )
-        return await self.post_one(Reverse(f"reverse:{capture}", member, hold, partner, lots, points or most))
+        count = points_to_reverse(lots, points)
+        return await self.post_one(Reverse(f"reverse:{capture}", member, hold, partner, lots, count))
 
     async def give(self, gift: Give) -> tuple[Outcome, bool]:
         """Sends a gift and brings it to its receiver; whether it has stayed there, or came back as the receiver has no

@@ -11,6 +11,7 @@ from services.rewards.domain.redemptions import (
     Intent,
     Redemption,
     RedemptionAlreadyResolved,
+    RedemptionAlreadyReversed,
     RedemptionNotFound,
     RedemptionStatus,
     Reward,
@@ -140,8 +141,28 @@ class Redemptions:
     async def captured(self, id: str) -> Redemption:
         """Completes `capture`. RedemptionAlreadyResolved if the hold's time was over."""
         redemption = await self.complete(id)
-        if redemption.status is not RedemptionStatus.CAPTURED:
+        if redemption.status not in (RedemptionStatus.CAPTURED, RedemptionStatus.REVERSED):
             raise RedemptionAlreadyResolved("The time of this redemption has run out.", redemption_id=id)
+        return redemption.as_captured()
+
+    async def reverse(self, tx: Transaction, id: str, partner_id: str, points: int, *, restock: bool) -> None:
+        """Points of a capture are to come back, by `reversed`.
+
+        RedemptionNotFound, RedemptionNotCaptured, RedemptionAlreadyReversed, ReversalOutOfRange.
+        """
+        redemption = await self._store.redemption(id, tx)
+        if redemption is None or redemption.partner_id != partner_id or _never_was(redemption):
+            raise RedemptionNotFound("You have no redemption with that id.", redemption_id=id)
+        if not await self._store.intend(tx, redemption.reversing(points, restock=restock), self._clock() + _HALF_DONE):
+            raise RedemptionAlreadyReversed("Points of this redemption have been given back.", redemption_id=id)
+
+    async def reversed(self, id: str) -> Redemption:
+        """Completes `reverse`. FailedPrecondition if the wallet cannot hold so much."""
+        redemption = await self.complete(id)
+        if redemption.status is not RedemptionStatus.REVERSED and redemption.refusal:
+            raise FailedPrecondition(
+                "That would be more than the ledger can count.", reason=redemption.refusal.reason, redemption_id=id
+            )
         return redemption
 
     async def void(self, tx: Transaction, id: str, *, member_id: str, partner_id: str) -> None:

@@ -1,4 +1,5 @@
-"""What happens when nobody calls: due points expire, holds end, and what a crash left half done is completed."""
+"""What happens when nobody calls: due points expire, pending ones are there, holds end, and what a crash left half done
+is completed."""
 
 import asyncio
 import time
@@ -7,6 +8,7 @@ from services.rewards.domain.moments import millis
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.model import Sweep
 from services.rewards.service.earnings import Earnings
+from services.rewards.service.gifts import Gifts
 from services.rewards.service.redemptions import Redemptions
 from services.shared.clock import Clock
 
@@ -17,11 +19,18 @@ class Sweeper:
     """Everything that it does are commands that anybody could give, and give twice."""
 
     def __init__(
-        self, ledger: Ledger, earnings: Earnings, redemptions: Redemptions, clock: Clock, period_seconds: float
+        self,
+        ledger: Ledger,
+        earnings: Earnings,
+        redemptions: Redemptions,
+        gifts: Gifts,
+        clock: Clock,
+        period_seconds: float,
     ) -> None:
         self._ledger = ledger
         self._earnings = earnings
         self._redemptions = redemptions
+        self._gifts = gifts
         self._clock = clock
         self._period_seconds = period_seconds
         self.swept_at = 0.0  # when the last sweep came to its end, in seconds since 1970
@@ -39,6 +48,8 @@ class Sweeper:
         while await self._redemptions.complete_due(_AT_ONCE) == _AT_ONCE:
             pass
         while await self._earnings.complete_due(_AT_ONCE) == _AT_ONCE:
+            pass
+        while await self._gifts.complete_due(_AT_ONCE) == _AT_ONCE:
             pass
         while await self._accounts() == _AT_ONCE:
             pass

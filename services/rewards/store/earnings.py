@@ -123,4 +123,5 @@ def _earning(row: Document) -> Earning:
         cancelling=row["cancelling"],
         returned_points=row["returned_points"],
         shortfall_points=row["shortfall_points"],
+        available_at=row.get("available_at"),
     )

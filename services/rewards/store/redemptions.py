@@ -60,9 +60,9 @@ class RedemptionStore:
         await self._redemptions.insert_one(_document(redemption, due), session=tx.session)
 
     async def intend(self, tx: Transaction, redemption: Redemption, due: datetime) -> bool:
-        """Stores how an open redemption is to end; False if somebody was faster."""
+        """Stores what is to become of a redemption; False if somebody was faster."""
         result = await self._redemptions.replace_one(
-            {"_id": redemption.id, "status": RedemptionStatus.HELD, "intent": Intent.NONE},
+            {"_id": redemption.id, "status": redemption.status, "intent": Intent.NONE},
             _document(redemption, due),
             session=tx.session,
         )
@@ -122,6 +122,7 @@ def _reward(row: Document) -> Reward:
 def _document(redemption: Redemption, due: datetime | None) -> Document:
     row = asdict(redemption)
     row["lots"] = [tuple(lot) for lot in redemption.lots]
+    row["reversed_lots"] = [tuple(lot) for lot in redemption.reversed_lots]
     row["refusal"] = tuple(redemption.refusal) if redemption.refusal else None
     row |= {"_id": row.pop("id"), "voucher_hash": voucher_hash(redemption.voucher_code)}
     if redemption.status not in _OURS_ALONE:
@@ -147,4 +148,8 @@ def _redemption(row: Document) -> Redemption:
         resolved_at=row["resolved_at"],
         lots=tuple(Lot(*lot) for lot in row["lots"]),
         refusal=Refusal(*row["refusal"]) if row["refusal"] else None,
+        reversed_points=row.get("reversed_points", 0),
+        reversed_at=row.get("reversed_at"),
+        reversed_lots=tuple(Lot(*lot) for lot in row.get("reversed_lots", [])),
+        restock=row.get("restock", False),
     )

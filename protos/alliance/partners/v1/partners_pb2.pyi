@@ -235,6 +235,7 @@ class EarnRule(_message.Message):
     PER_QUANTITY_FIELD_NUMBER: _builtins.int
     VALID_FROM_FIELD_NUMBER: _builtins.int
     POINTS_VALID_MONTHS_FIELD_NUMBER: _builtins.int
+    RETURN_WINDOW_DAYS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """TypeID with prefix "rule"."""
     partner_id: _builtins.str
@@ -247,6 +248,10 @@ class EarnRule(_message.Message):
     """... for this much of the act, in the unit of its kind (1 to 1,000,000)."""
     points_valid_months: _builtins.int
     """The points are good until the end of the month that is this many months (1 to 60) after the act, in UTC."""
+    return_window_days: _builtins.int
+    """For so many days (0 to 365) after the act the points are pending, since what they are given for can be returned: the
+    member has them from the first midnight (UTC) after that (R9). Those of campaigns, too.
+    """
     @_builtins.property
     def valid_from(self) -> _timestamp_pb2.Timestamp:
         """In force for acts from here on, until the partner's next rule of the kind."""
@@ -262,10 +267,11 @@ class EarnRule(_message.Message):
         per_quantity: _builtins.int = ...,
         valid_from: _timestamp_pb2.Timestamp | None = ...,
         points_valid_months: _builtins.int = ...,
+        return_window_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "partner_id", b"partner_id", "per_quantity", b"per_quantity", "points", b"points", "points_valid_months", b"points_valid_months", "valid_from", b"valid_from", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "partner_id", b"partner_id", "per_quantity", b"per_quantity", "points", b"points", "points_valid_months", b"points_valid_months", "return_window_days", b"return_window_days", "valid_from", b"valid_from", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -972,11 +978,13 @@ class CreateEarnRuleRequest(_message.Message):
     PER_QUANTITY_FIELD_NUMBER: _builtins.int
     VALID_FROM_FIELD_NUMBER: _builtins.int
     POINTS_VALID_MONTHS_FIELD_NUMBER: _builtins.int
+    RETURN_WINDOW_DAYS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     kind: _accounts_pb2.ActKind.ValueType
     points: _builtins.int
     per_quantity: _builtins.int
     points_valid_months: _builtins.int
+    return_window_days: _builtins.int
     @_builtins.property
     def valid_from(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -988,10 +996,11 @@ class CreateEarnRuleRequest(_message.Message):
         per_quantity: _builtins.int = ...,
         valid_from: _timestamp_pb2.Timestamp | None = ...,
         points_valid_months: _builtins.int = ...,
+        return_window_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "per_quantity", b"per_quantity", "points", b"points", "points_valid_months", b"points_valid_months", "request_id", b"request_id", "valid_from", b"valid_from"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "per_quantity", b"per_quantity", "points", b"points", "points_valid_months", b"points_valid_months", "request_id", b"request_id", "return_window_days", b"return_window_days", "valid_from", b"valid_from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1287,6 +1296,7 @@ class EarnDecision(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     UNIT_VALUE_FIELD_NUMBER: _builtins.int
     AGREEMENT_ID_FIELD_NUMBER: _builtins.int
+    AVAILABLE_AT_FIELD_NUMBER: _builtins.int
     claim_id: _builtins.str
     partner_id: _builtins.str
     reason: _builtins.str
@@ -1300,6 +1310,10 @@ class EarnDecision(_message.Message):
     def unit_value(self) -> _money_pb2.Money:
         """The value of one point, by the agreement in force when the act happened."""
 
+    @_builtins.property
+    def available_at(self) -> _timestamp_pb2.Timestamp:
+        """Until then the points are pending; unset if they are not."""
+
     def __init__(
         self,
         *,
@@ -1309,10 +1323,11 @@ class EarnDecision(_message.Message):
         reason: _builtins.str = ...,
         unit_value: _money_pb2.Money | None = ...,
         agreement_id: _builtins.str = ...,
+        available_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["unit_value", b"unit_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available_at", b"available_at", "unit_value", b"unit_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "claim_id", b"claim_id", "grants", b"grants", "partner_id", b"partner_id", "reason", b"reason", "unit_value", b"unit_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "available_at", b"available_at", "claim_id", b"claim_id", "grants", b"grants", "partner_id", b"partner_id", "reason", b"reason", "unit_value", b"unit_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,7 @@ class IssueCommand(_message.Message):
 
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     LOTS_FIELD_NUMBER: _builtins.int
+    AVAILABLE_AT_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[_rewards_pb2.Lot]:
@@ -62,15 +63,20 @@ class IssueCommand(_message.Message):
         month's end.
         """
 
+    @_builtins.property
+    def available_at(self) -> _timestamp_pb2.Timestamp:
+        """Until then the points are pending: the member sees them and cannot use them (R9). Unset: from the start."""
+
     def __init__(
         self,
         *,
         member_id: _builtins.str = ...,
         lots: _abc.Iterable[_rewards_pb2.Lot] | None = ...,
+        available_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available_at", b"available_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lots", b"lots", "member_id", b"member_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_at", b"available_at", "lots", b"lots", "member_id", b"member_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,7 +299,7 @@ class Outcome(_message.Message):
     def place(self) -> Global___LogPlace: ...
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[_rewards_pb2.Lot]:
-        """What was issued, captured or taken back: the amount per issuer (R13)."""
+        """What was issued, captured, taken back or given back: the amount per issuer (R13)."""
 
     def __init__(
         self,
@@ -533,18 +539,26 @@ class ReverseRequest(_message.Message):
 
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     ISSUE_ID_FIELD_NUMBER: _builtins.int
+    CAPTURE_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     issue_id: _builtins.str
-    """The request_id of the issue."""
+    """The request_id of the issue; or"""
+    capture_id: _builtins.str
+    """that of the capture. One of the two."""
+    points: _builtins.int
+    """Of a capture: how many points to give back; 0 for all."""
     def __init__(
         self,
         *,
         member_id: _builtins.str = ...,
         issue_id: _builtins.str = ...,
+        capture_id: _builtins.str = ...,
+        points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["issue_id", b"issue_id", "member_id", b"member_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_id", b"capture_id", "issue_id", b"issue_id", "member_id", b"member_id", "points", b"points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,8 +38,10 @@ class LedgerServiceStub:
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required), COMMAND_INVALID (a hold that
-    would have ended by the ledger's time).
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
+    BATCH_TOO_LARGE. Reads change nothing and may be sent again.
     """
 
     def __init__(self, channel):
@@ -127,12 +129,14 @@ class LedgerServiceServicer:
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required), COMMAND_INVALID (a hold that
-    would have ended by the ledger's time).
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
+    BATCH_TOO_LARGE. Reads change nothing and may be sent again.
     """
 
     def Post(self, request, context):
-        """Posts one command, durably.
+        """Posts one command, durably. Errors as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,29 +155,35 @@ class LedgerServiceServicer:
 
     def Hold(self, request, context):
         """Holds points of a member: they cannot be spent otherwise until they are captured or voided, or the time is up (R3).
+        INSUFFICIENT_POINTS, COMMAND_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Capture(self, request, context):
-        """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once.
+        """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once. HOLD_NOT_OPEN,
+        CAPTURE_OUT_OF_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Void(self, request, context):
-        """Gives a hold up: its points are free again. A hold is resolved once.
+        """Gives a hold up: its points are free again. A hold is resolved once. HOLD_NOT_OPEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reverse(self, request, context):
-        """Takes back an issue that the caller posted: what is left of its points goes back to the issuer, what has been spent
-        becomes a shortfall that later points repay (R8). Idempotent by `issue_id`: an issue is taken back once, and asked
-        again the outcome is the same. NOT_FOUND / ISSUE_NOT_FOUND, also for another caller's and for one that was refused.
+        """Undoes what the caller posted, an issue or a capture. Of an issue, what is left of its points goes back to the
+        issuer, what has been spent becomes a shortfall that later points repay (R8); while it is pending all goes back (R9).
+        Of a capture, the very lots come back to the member, or a part of them, those first that expire last; those whose
+        time has passed meanwhile expire at once (R7). Idempotent by `issue_id` or `capture_id`: each is undone once, and
+        asked again the outcome is the same; a capture of which another number of points has been given back is
+        ALREADY_EXISTS / REQUEST_ID_REUSED. NOT_FOUND / ISSUE_NOT_FOUND, CAPTURE_NOT_FOUND, also for another caller's and for
+        one that was refused. INVALID_ARGUMENT / REVERSAL_OUT_OF_RANGE (captured).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -320,8 +330,10 @@ class LedgerService:
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required), COMMAND_INVALID (a hold that
-    would have ended by the ledger's time).
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
+    BATCH_TOO_LARGE. Reads change nothing and may be sent again.
     """
 
     @staticmethod

@@ -39,8 +39,10 @@ class LedgerServiceStub:
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required), COMMAND_INVALID (a hold that
-    would have ended by the ledger's time).
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
+    BATCH_TOO_LARGE. Reads change nothing and may be sent again.
     """
 
     @_typing.overload
@@ -48,7 +50,7 @@ class LedgerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LedgerServiceAsyncStub: ...
     Post: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.PostRequest, _ledger_pb2.PostResponse]
-    """Posts one command, durably."""
+    """Posts one command, durably. Errors as above."""
     BatchPost: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.BatchPostRequest, _ledger_pb2.BatchPostResponse]
     """Posts up to 1,000 commands, durably; refusals are in the outcomes. Commands on one member are decided in their
     order, except that an issue may have to wait for its issuer's points; others in any order. With `linked` all happen or
@@ -57,15 +59,23 @@ class LedgerServiceStub:
     linked: sent again without it, they return their outcomes.
     """
     Hold: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.HoldRequest, _ledger_pb2.HoldResponse]
-    """Holds points of a member: they cannot be spent otherwise until they are captured or voided, or the time is up (R3)."""
+    """Holds points of a member: they cannot be spent otherwise until they are captured or voided, or the time is up (R3).
+    INSUFFICIENT_POINTS, COMMAND_INVALID.
+    """
     Capture: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CaptureRequest, _ledger_pb2.CaptureResponse]
-    """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once."""
+    """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once. HOLD_NOT_OPEN,
+    CAPTURE_OUT_OF_RANGE.
+    """
     Void: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.VoidRequest, _ledger_pb2.VoidResponse]
-    """Gives a hold up: its points are free again. A hold is resolved once."""
+    """Gives a hold up: its points are free again. A hold is resolved once. HOLD_NOT_OPEN."""
     Reverse: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReverseRequest, _ledger_pb2.ReverseResponse]
-    """Takes back an issue that the caller posted: what is left of its points goes back to the issuer, what has been spent
-    becomes a shortfall that later points repay (R8). Idempotent by `issue_id`: an issue is taken back once, and asked
-    again the outcome is the same. NOT_FOUND / ISSUE_NOT_FOUND, also for another caller's and for one that was refused.
+    """Undoes what the caller posted, an issue or a capture. Of an issue, what is left of its points goes back to the
+    issuer, what has been spent becomes a shortfall that later points repay (R8); while it is pending all goes back (R9).
+    Of a capture, the very lots come back to the member, or a part of them, those first that expire last; those whose
+    time has passed meanwhile expire at once (R7). Idempotent by `issue_id` or `capture_id`: each is undone once, and
+    asked again the outcome is the same; a capture of which another number of points has been given back is
+    ALREADY_EXISTS / REQUEST_ID_REUSED. NOT_FOUND / ISSUE_NOT_FOUND, CAPTURE_NOT_FOUND, also for another caller's and for
+    one that was refused. INVALID_ARGUMENT / REVERSAL_OUT_OF_RANGE (captured).
     """
     GetWallet: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetWalletRequest, _ledger_pb2.GetWalletResponse]
     """A member's wallet as time has made it by now; empty for who has no points."""
@@ -103,13 +113,15 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required), COMMAND_INVALID (a hold that
-    would have ended by the ledger's time).
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
+    BATCH_TOO_LARGE. Reads change nothing and may be sent again.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Post: _aio.UnaryUnaryMultiCallable[_ledger_pb2.PostRequest, _ledger_pb2.PostResponse]  # type: ignore[assignment]
-    """Posts one command, durably."""
+    """Posts one command, durably. Errors as above."""
     BatchPost: _aio.UnaryUnaryMultiCallable[_ledger_pb2.BatchPostRequest, _ledger_pb2.BatchPostResponse]  # type: ignore[assignment]
     """Posts up to 1,000 commands, durably; refusals are in the outcomes. Commands on one member are decided in their
     order, except that an issue may have to wait for its issuer's points; others in any order. With `linked` all happen or
@@ -118,15 +130,23 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     linked: sent again without it, they return their outcomes.
     """
     Hold: _aio.UnaryUnaryMultiCallable[_ledger_pb2.HoldRequest, _ledger_pb2.HoldResponse]  # type: ignore[assignment]
-    """Holds points of a member: they cannot be spent otherwise until they are captured or voided, or the time is up (R3)."""
+    """Holds points of a member: they cannot be spent otherwise until they are captured or voided, or the time is up (R3).
+    INSUFFICIENT_POINTS, COMMAND_INVALID.
+    """
     Capture: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CaptureRequest, _ledger_pb2.CaptureResponse]  # type: ignore[assignment]
-    """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once."""
+    """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once. HOLD_NOT_OPEN,
+    CAPTURE_OUT_OF_RANGE.
+    """
     Void: _aio.UnaryUnaryMultiCallable[_ledger_pb2.VoidRequest, _ledger_pb2.VoidResponse]  # type: ignore[assignment]
-    """Gives a hold up: its points are free again. A hold is resolved once."""
+    """Gives a hold up: its points are free again. A hold is resolved once. HOLD_NOT_OPEN."""
     Reverse: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReverseRequest, _ledger_pb2.ReverseResponse]  # type: ignore[assignment]
-    """Takes back an issue that the caller posted: what is left of its points goes back to the issuer, what has been spent
-    becomes a shortfall that later points repay (R8). Idempotent by `issue_id`: an issue is taken back once, and asked
-    again the outcome is the same. NOT_FOUND / ISSUE_NOT_FOUND, also for another caller's and for one that was refused.
+    """Undoes what the caller posted, an issue or a capture. Of an issue, what is left of its points goes back to the
+    issuer, what has been spent becomes a shortfall that later points repay (R8); while it is pending all goes back (R9).
+    Of a capture, the very lots come back to the member, or a part of them, those first that expire last; those whose
+    time has passed meanwhile expire at once (R7). Idempotent by `issue_id` or `capture_id`: each is undone once, and
+    asked again the outcome is the same; a capture of which another number of points has been given back is
+    ALREADY_EXISTS / REQUEST_ID_REUSED. NOT_FOUND / ISSUE_NOT_FOUND, CAPTURE_NOT_FOUND, also for another caller's and for
+    one that was refused. INVALID_ARGUMENT / REVERSAL_OUT_OF_RANGE (captured).
     """
     GetWallet: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetWalletRequest, _ledger_pb2.GetWalletResponse]  # type: ignore[assignment]
     """A member's wallet as time has made it by now; empty for who has no points."""
@@ -163,8 +183,10 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required), COMMAND_INVALID (a hold that
-    would have ended by the ledger's time).
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
+    FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
+    BATCH_TOO_LARGE. Reads change nothing and may be sent again.
     """
 
     @_abc_1.abstractmethod
@@ -173,7 +195,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.PostRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.PostResponse, _abc.Awaitable[_ledger_pb2.PostResponse]]:
-        """Posts one command, durably."""
+        """Posts one command, durably. Errors as above."""
 
     @_abc_1.abstractmethod
     def BatchPost(
@@ -194,7 +216,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.HoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.HoldResponse, _abc.Awaitable[_ledger_pb2.HoldResponse]]:
-        """Holds points of a member: they cannot be spent otherwise until they are captured or voided, or the time is up (R3)."""
+        """Holds points of a member: they cannot be spent otherwise until they are captured or voided, or the time is up (R3).
+        INSUFFICIENT_POINTS, COMMAND_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def Capture(
@@ -202,7 +226,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.CaptureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.CaptureResponse, _abc.Awaitable[_ledger_pb2.CaptureResponse]]:
-        """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once."""
+        """Spends held points at a partner, all or a part; the rest is free again. A hold is resolved once. HOLD_NOT_OPEN,
+        CAPTURE_OUT_OF_RANGE.
+        """
 
     @_abc_1.abstractmethod
     def Void(
@@ -210,7 +236,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.VoidRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.VoidResponse, _abc.Awaitable[_ledger_pb2.VoidResponse]]:
-        """Gives a hold up: its points are free again. A hold is resolved once."""
+        """Gives a hold up: its points are free again. A hold is resolved once. HOLD_NOT_OPEN."""
 
     @_abc_1.abstractmethod
     def Reverse(
@@ -218,9 +244,13 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.ReverseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.ReverseResponse, _abc.Awaitable[_ledger_pb2.ReverseResponse]]:
-        """Takes back an issue that the caller posted: what is left of its points goes back to the issuer, what has been spent
-        becomes a shortfall that later points repay (R8). Idempotent by `issue_id`: an issue is taken back once, and asked
-        again the outcome is the same. NOT_FOUND / ISSUE_NOT_FOUND, also for another caller's and for one that was refused.
+        """Undoes what the caller posted, an issue or a capture. Of an issue, what is left of its points goes back to the
+        issuer, what has been spent becomes a shortfall that later points repay (R8); while it is pending all goes back (R9).
+        Of a capture, the very lots come back to the member, or a part of them, those first that expire last; those whose
+        time has passed meanwhile expire at once (R7). Idempotent by `issue_id` or `capture_id`: each is undone once, and
+        asked again the outcome is the same; a capture of which another number of points has been given back is
+        ALREADY_EXISTS / REQUEST_ID_REUSED. NOT_FOUND / ISSUE_NOT_FOUND, CAPTURE_NOT_FOUND, also for another caller's and for
+        one that was refused. INVALID_ARGUMENT / REVERSAL_OUT_OF_RANGE (captured).
         """
 
     @_abc_1.abstractmethod

@@ -94,6 +94,8 @@ class _RedemptionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rede
     REDEMPTION_STATUS_VOIDED: _RedemptionStatus.ValueType  # 3
     REDEMPTION_STATUS_EXPIRED: _RedemptionStatus.ValueType  # 4
     """Nobody came; the points are free again."""
+    REDEMPTION_STATUS_REVERSED: _RedemptionStatus.ValueType  # 5
+    """Captured, and points of it given back."""
 
 class RedemptionStatus(_RedemptionStatus, metaclass=_RedemptionStatusEnumTypeWrapper):
     """Where a redemption is."""
@@ -105,6 +107,8 @@ REDEMPTION_STATUS_CAPTURED: RedemptionStatus.ValueType  # 2
 REDEMPTION_STATUS_VOIDED: RedemptionStatus.ValueType  # 3
 REDEMPTION_STATUS_EXPIRED: RedemptionStatus.ValueType  # 4
 """Nobody came; the points are free again."""
+REDEMPTION_STATUS_REVERSED: RedemptionStatus.ValueType  # 5
+"""Captured, and points of it given back."""
 Global___RedemptionStatus: _TypeAlias = RedemptionStatus  # noqa: Y015
 
 @_typing.final
@@ -122,6 +126,7 @@ class Earning(_message.Message):
     LOTS_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    AVAILABLE_AT_FIELD_NUMBER: _builtins.int
     claim_id: _builtins.str
     member_id: _builtins.str
     partner_id: _builtins.str
@@ -131,7 +136,8 @@ class Earning(_message.Message):
     reason: _builtins.str
     """For REFUSED: PARTNER_SUSPENDED, PARTNER_CLOSED, PARTNER_NOT_FOUND, NO_EARN_RULE, NO_AGREEMENT_IN_FORCE,
     RULE_GIVES_ZERO, PREPAID_BLOCK_EXHAUSTED; and, beyond 2^53 - 1 points of a member or micros that one partner's
-    points are worth, BALANCE_LIMIT_REACHED and LIABILITY_LIMIT_REACHED.
+    points are worth, BALANCE_LIMIT_REACHED and LIABILITY_LIMIT_REACHED; beyond 1,000 pending earnings of a member
+    PENDING_LIMIT_REACHED.
     """
     kind: _accounts_pb2.ActKind.ValueType
     @_builtins.property
@@ -140,6 +146,10 @@ class Earning(_message.Message):
 
     @_builtins.property
     def decided_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def available_at(self) -> _timestamp_pb2.Timestamp:
+        """Set if the points were issued as pending: from here on the member has them (R9)."""
+
     def __init__(
         self,
         *,
@@ -152,10 +162,11 @@ class Earning(_message.Message):
         lots: _abc.Iterable[Global___Lot] | None = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
         kind: _accounts_pb2.ActKind.ValueType = ...,
+        available_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available_at", b"available_at", "decided_at", b"decided_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "decided_at", b"decided_at", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "partner_id", b"partner_id", "points", b"points", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_at", b"available_at", "claim_id", b"claim_id", "decided_at", b"decided_at", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "partner_id", b"partner_id", "points", b"points", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,6 +227,38 @@ class Lot(_message.Message):
 Global___Lot: _TypeAlias = Lot  # noqa: Y015
 
 @_typing.final
+class PendingEarning(_message.Message):
+    """Points that a member will have, unless they are taken back before (R9)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    AVAILABLE_AT_FIELD_NUMBER: _builtins.int
+    LOTS_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    points: _builtins.int
+    @_builtins.property
+    def available_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]: ...
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        available_at: _timestamp_pb2.Timestamp | None = ...,
+        lots: _abc.Iterable[Global___Lot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available_at", b"available_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_at", b"available_at", "claim_id", b"claim_id", "lots", b"lots", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingEarning: _TypeAlias = PendingEarning  # noqa: Y015
+
+@_typing.final
 class Wallet(_message.Message):
     """A member's points."""
 
@@ -229,15 +272,19 @@ class Wallet(_message.Message):
     NEXT_EXPIRY_AT_FIELD_NUMBER: _builtins.int
     POINTS_EXPIRING_NEXT_FIELD_NUMBER: _builtins.int
     LOTS_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    PENDING_EARNINGS_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     balance: _builtins.int
-    """All points, held ones included."""
+    """All points, held ones included, pending ones not."""
     held: _builtins.int
     available: _builtins.int
     """What can be spent: balance - held."""
     shortfall: _builtins.int
     """What the member still has to repay out of future points (R8)."""
     points_expiring_next: _builtins.int
+    pending: _builtins.int
+    """Points that are not there yet, because what they were given for can still be returned."""
     @_builtins.property
     def next_expiry_at(self) -> _timestamp_pb2.Timestamp:
         """Points that expire first, with their moment; unset and 0 if there are none."""
@@ -245,6 +292,10 @@ class Wallet(_message.Message):
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
         """Earliest expiry first."""
+
+    @_builtins.property
+    def pending_earnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingEarning]:
+        """Those, soonest first."""
 
     def __init__(
         self,
@@ -257,10 +308,12 @@ class Wallet(_message.Message):
         next_expiry_at: _timestamp_pb2.Timestamp | None = ...,
         points_expiring_next: _builtins.int = ...,
         lots: _abc.Iterable[Global___Lot] | None = ...,
+        pending: _builtins.int = ...,
+        pending_earnings: _abc.Iterable[Global___PendingEarning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_expiry_at", b"next_expiry_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "balance", b"balance", "held", b"held", "lots", b"lots", "member_id", b"member_id", "next_expiry_at", b"next_expiry_at", "points_expiring_next", b"points_expiring_next", "shortfall", b"shortfall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "balance", b"balance", "held", b"held", "lots", b"lots", "member_id", b"member_id", "next_expiry_at", b"next_expiry_at", "pending", b"pending", "pending_earnings", b"pending_earnings", "points_expiring_next", b"points_expiring_next", "shortfall", b"shortfall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,6 +334,7 @@ class Entry(_message.Message):
     REDEMPTION_ID_FIELD_NUMBER: _builtins.int
     LOTS_FIELD_NUMBER: _builtins.int
     PARTNER_ID_FIELD_NUMBER: _builtins.int
+    GIFT_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     member_id: _builtins.str
     kind: Global___EntryKind.ValueType
@@ -289,11 +343,13 @@ class Entry(_message.Message):
     claim_id: _builtins.str
     """The claim of an EARN or CANCEL; of a REPAY the cancelled one that is repaid."""
     redemption_id: _builtins.str
-    """The redemption of a SPEND."""
+    """The redemption of a SPEND or REVERSE."""
     partner_id: _builtins.str
     """Where a SPEND or REVERSE was, and whom a REPAY was owed to: that partner is owed the points by their issuers, and
     after a REVERSE owed no more.
     """
+    gift_id: _builtins.str
+    """The gift of a GIVE or TAKE."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -312,10 +368,11 @@ class Entry(_message.Message):
         redemption_id: _builtins.str = ...,
         lots: _abc.Iterable[Global___Lot] | None = ...,
         partner_id: _builtins.str = ...,
+        gift_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "claim_id", b"claim_id", "id", b"id", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "partner_id", b"partner_id", "points", b"points", "redemption_id", b"redemption_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "claim_id", b"claim_id", "gift_id", b"gift_id", "id", b"id", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "partner_id", b"partner_id", "points", b"points", "redemption_id", b"redemption_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -380,6 +437,9 @@ class Redemption(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     RESOLVED_AT_FIELD_NUMBER: _builtins.int
     LOTS_FIELD_NUMBER: _builtins.int
+    REVERSED_POINTS_FIELD_NUMBER: _builtins.int
+    REVERSED_AT_FIELD_NUMBER: _builtins.int
+    REVERSED_LOTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """TypeID with prefix "redemption"."""
     reward_id: _builtins.str
@@ -391,6 +451,8 @@ class Redemption(_message.Message):
     """Points held, and after a capture points spent."""
     voucher_code: _builtins.str
     """128 random bits in a person's alphabet; shown to the member alone."""
+    reversed_points: _builtins.int
+    """After a reversal: the points given back."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -402,6 +464,12 @@ class Redemption(_message.Message):
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
         """After a capture: whose points were spent (R13)."""
+
+    @_builtins.property
+    def reversed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def reversed_lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
+        """Whose they are. What had expired meanwhile is among them, and in the wallet's entries."""
 
     def __init__(
         self,
@@ -417,18 +485,56 @@ class Redemption(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         resolved_at: _timestamp_pb2.Timestamp | None = ...,
         lots: _abc.Iterable[Global___Lot] | None = ...,
+        reversed_points: _builtins.int = ...,
+        reversed_at: _timestamp_pb2.Timestamp | None = ...,
+        reversed_lots: _abc.Iterable[Global___Lot] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "resolved_at", b"resolved_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "resolved_at", b"resolved_at", "reversed_at", b"reversed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "id", b"id", "lots", b"lots", "member_id", b"member_id", "partner_id", b"partner_id", "points", b"points", "resolved_at", b"resolved_at", "reward_id", b"reward_id", "status", b"status", "voucher_code", b"voucher_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "id", b"id", "lots", b"lots", "member_id", b"member_id", "partner_id", b"partner_id", "points", b"points", "resolved_at", b"resolved_at", "reversed_at", b"reversed_at", "reversed_lots", b"reversed_lots", "reversed_points", b"reversed_points", "reward_id", b"reward_id", "status", b"status", "voucher_code", b"voucher_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Redemption: _TypeAlias = Redemption  # noqa: Y015
 
 @_typing.final
+class Gift(_message.Message):
+    """Points from one member to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    LOTS_FIELD_NUMBER: _builtins.int
+    GIVEN_AT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """TypeID with prefix "gift"."""
+    points: _builtins.int
+    @_builtins.property
+    def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
+        """Whose points they are (R13)."""
+
+    @_builtins.property
+    def given_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        lots: _abc.Iterable[Global___Lot] | None = ...,
+        given_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["given_at", b"given_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["given_at", b"given_at", "id", b"id", "lots", b"lots", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gift: _TypeAlias = Gift  # noqa: Y015
+
+@_typing.final
 class SettlementLine(_message.Message):
-    """One spend at a partner of points that another partner issued."""
+    """One spend at a partner of points that another partner issued, or the reversal of one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -441,19 +547,24 @@ class SettlementLine(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     SPENT_AT_FIELD_NUMBER: _builtins.int
     CLAIM_ID_FIELD_NUMBER: _builtins.int
+    REVERSES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     redemption_id: _builtins.str
     debtor_partner_id: _builtins.str
-    """Who owes: the issuer of the points."""
+    """Who owes: the issuer of the points; of a reversal the partner where they had been spent."""
     creditor_partner_id: _builtins.str
-    """Who is owed: where they were spent."""
+    """Who is owed: where they were spent; of a reversal the issuer."""
     points: _builtins.int
     claim_id: _builtins.str
     """Instead of a redemption: a claim whose points were taken back after they had been spent. What repaid them counts as
     spent at the partner of the claim.
     """
+    reverses: _builtins.bool
+    """Whether it is a reversal."""
     @_builtins.property
-    def unit_value(self) -> _money_pb2.Money: ...
+    def unit_value(self) -> _money_pb2.Money:
+        """As fixed at issue; of points that repay a claim's no more than one of those was worth."""
+
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """points * unit_value."""
@@ -472,10 +583,11 @@ class SettlementLine(_message.Message):
         amount: _money_pb2.Money | None = ...,
         spent_at: _timestamp_pb2.Timestamp | None = ...,
         claim_id: _builtins.str = ...,
+        reverses: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "spent_at", b"spent_at", "unit_value", b"unit_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "claim_id", b"claim_id", "creditor_partner_id", b"creditor_partner_id", "debtor_partner_id", b"debtor_partner_id", "id", b"id", "points", b"points", "redemption_id", b"redemption_id", "spent_at", b"spent_at", "unit_value", b"unit_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "claim_id", b"claim_id", "creditor_partner_id", b"creditor_partner_id", "debtor_partner_id", b"debtor_partner_id", "id", b"id", "points", b"points", "redemption_id", b"redemption_id", "reverses", b"reverses", "spent_at", b"spent_at", "unit_value", b"unit_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1360,6 +1472,186 @@ class VoidRedemptionResponse(_message.Message):
 Global___VoidRedemptionResponse: _TypeAlias = VoidRedemptionResponse  # noqa: Y015
 
 @_typing.final
+class ReverseRedemptionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    RESTOCK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    redemption_id: _builtins.str
+    points: _builtins.int
+    """0 gives all back that were captured; else 1 up to that."""
+    restock: _builtins.bool
+    """Whether the reward is back in stock."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        redemption_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        restock: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "redemption_id", b"redemption_id", "request_id", b"request_id", "restock", b"restock"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRedemptionRequest: _TypeAlias = ReverseRedemptionRequest  # noqa: Y015
+
+@_typing.final
+class ReverseRedemptionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def redemption(self) -> Global___Redemption: ...
+    def __init__(
+        self,
+        *,
+        redemption: Global___Redemption | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["redemption", b"redemption"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["redemption", b"redemption"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRedemptionResponse: _TypeAlias = ReverseRedemptionResponse  # noqa: Y015
+
+@_typing.final
+class CreateGiftCodeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateGiftCodeRequest: _TypeAlias = CreateGiftCodeRequest  # noqa: Y015
+
+@_typing.final
+class CreateGiftCodeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """60 random bits in a person's alphabet, in three groups of four."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "expires_at", b"expires_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateGiftCodeResponse: _TypeAlias = CreateGiftCodeResponse  # noqa: Y015
+
+@_typing.final
+class GiftPointsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    code: _builtins.str
+    """The receiver's, however it is typed."""
+    points: _builtins.int
+    """At least 1."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "points", b"points", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiftPointsRequest: _TypeAlias = GiftPointsRequest  # noqa: Y015
+
+@_typing.final
+class GiftPointsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIFT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gift(self) -> Global___Gift: ...
+    def __init__(
+        self,
+        *,
+        gift: Global___Gift | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gift", b"gift"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gift", b"gift"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiftPointsResponse: _TypeAlias = GiftPointsResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetGiftsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetGiftsRequest: _TypeAlias = BatchGetGiftsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetGiftsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIFTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gifts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gift]: ...
+    def __init__(
+        self,
+        *,
+        gifts: _abc.Iterable[Global___Gift] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gifts", b"gifts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetGiftsResponse: _TypeAlias = BatchGetGiftsResponse  # noqa: Y015
+
+@_typing.final
 class BatchGetRedemptionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1667,6 +1959,7 @@ Global___BatchListSettlementLinesResponse: _TypeAlias = BatchListSettlementLines
 class PartnerPoints(_message.Message):
     """A partner's points, by the ledger. allotted + cancelled = issued + allotment left;
     issued = cancelled + spent + expired + outstanding.
+    Points that are pending count as issued and outstanding.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1694,7 +1987,7 @@ class PartnerPoints(_message.Message):
     """Its points that members spent, anywhere; also those that repaid a shortfall, at the partner it was owed to."""
     expired: _builtins.int
     outstanding: _builtins.int
-    """Its points in members' wallets now."""
+    """Its points in members' wallets now, pending and given ones included."""
     accepted: _builtins.int
     """Points of any issuer that were spent at this partner."""
     @_builtins.property

@@ -112,6 +112,26 @@ class RewardsServiceStub:
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.VoidRedemptionRequest.SerializeToString,
                 response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.VoidRedemptionResponse.FromString,
                 _registered_method=True)
+        self.ReverseRedemption = channel.unary_unary(
+                '/alliance.rewards.v1.RewardsService/ReverseRedemption',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.ReverseRedemptionRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.ReverseRedemptionResponse.FromString,
+                _registered_method=True)
+        self.CreateGiftCode = channel.unary_unary(
+                '/alliance.rewards.v1.RewardsService/CreateGiftCode',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.CreateGiftCodeRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.CreateGiftCodeResponse.FromString,
+                _registered_method=True)
+        self.GiftPoints = channel.unary_unary(
+                '/alliance.rewards.v1.RewardsService/GiftPoints',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.GiftPointsRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.GiftPointsResponse.FromString,
+                _registered_method=True)
+        self.BatchGetGifts = channel.unary_unary(
+                '/alliance.rewards.v1.RewardsService/BatchGetGifts',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetGiftsRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetGiftsResponse.FromString,
+                _registered_method=True)
         self.BatchGetRedemptions = channel.unary_unary(
                 '/alliance.rewards.v1.RewardsService/BatchGetRedemptions',
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetRedemptionsRequest.SerializeToString,
@@ -190,8 +210,9 @@ class RewardsServiceServicer:
 
     def CancelEarning(self, request, context):
         """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
-        the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8).
-        The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
+        the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
+        for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+        Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
         FAILED_PRECONDITION / EARNING_NOT_ISSUED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -285,6 +306,46 @@ class RewardsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReverseRedemption(self, request, context):
+        """Takes a spend back, for example because what was had for it was returned, on behalf of the partner that offers the
+        reward: all its points, or a part of them. The very lots come back to the member, with issuer, value and expiry as
+        they were, those first that expire last; those whose time has passed meanwhile expire at once (R7). Once per
+        redemption. Shortfalls are repaid first. What the partner was owed for them it owes back in the next settlement.
+        NOT_FOUND / REDEMPTION_NOT_FOUND, also for another partner's; FAILED_PRECONDITION / REDEMPTION_NOT_CAPTURED,
+        REDEMPTION_ALREADY_REVERSED, BALANCE_LIMIT_REACHED, LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT /
+        REVERSAL_OUT_OF_RANGE (metadata: captured).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateGiftCode(self, request, context):
+        """A code that the calling member shows to whoever wants to give them points. It is good for a few minutes, for any
+        number of gifts; a new one ends the one before. Sent again, the answer is without the code: make a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GiftPoints(self, request, context):
+        """Gives points of the calling member to the one whose code it is (R21). They keep issuer, value and expiry, those go
+        first that expire first. Held and pending points cannot be given. NOT_FOUND / GIFT_CODE_NOT_FOUND, also for one
+        that is over; INVALID_ARGUMENT / GIFT_TO_SELF; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available,
+        required), SHORTFALL_OPEN (a member who has to repay points gives none), RECEIVER_HAS_NO_ROOM (more than 2^53 - 1
+        points in one wallet; the points came back); RESOURCE_EXHAUSTED / GIFT_POINTS_LIMIT_REACHED,
+        GIFT_COUNT_LIMIT_REACHED (per member and day in UTC; metadata: left, limit).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetGifts(self, request, context):
+        """Gifts by id: those found that were given, also if they came back; at most 1,000 ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchGetRedemptions(self, request, context):
         """Redemptions by id: those found; at most 1,000 ids.
         """
@@ -301,7 +362,8 @@ class RewardsServiceServicer:
 
     def RunSettlement(self, request, context):
         """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
-        partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is empty.
+        partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
+        empty. Of several at once each begins where the one before it ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -424,6 +486,26 @@ def add_RewardsServiceServicer_to_server(servicer, server):
                     servicer.VoidRedemption,
                     request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.VoidRedemptionRequest.FromString,
                     response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.VoidRedemptionResponse.SerializeToString,
+            ),
+            'ReverseRedemption': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseRedemption,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.ReverseRedemptionRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.ReverseRedemptionResponse.SerializeToString,
+            ),
+            'CreateGiftCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGiftCode,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.CreateGiftCodeRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.CreateGiftCodeResponse.SerializeToString,
+            ),
+            'GiftPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiftPoints,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.GiftPointsRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.GiftPointsResponse.SerializeToString,
+            ),
+            'BatchGetGifts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetGifts,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetGiftsRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetGiftsResponse.SerializeToString,
             ),
             'BatchGetRedemptions': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetRedemptions,
@@ -857,6 +939,114 @@ class RewardsService:
             '/alliance.rewards.v1.RewardsService/VoidRedemption',
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.VoidRedemptionRequest.SerializeToString,
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.VoidRedemptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseRedemption(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/ReverseRedemption',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.ReverseRedemptionRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.ReverseRedemptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGiftCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/CreateGiftCode',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.CreateGiftCodeRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.CreateGiftCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GiftPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/GiftPoints',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.GiftPointsRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.GiftPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetGifts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/BatchGetGifts',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetGiftsRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchGetGiftsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,8 +53,9 @@ class RewardsServiceStub:
     """
     CancelEarning: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.CancelEarningRequest, _rewards_pb2.CancelEarningResponse]
     """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
-    the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8).
-    The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
+    the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
+    for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+    Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
     FAILED_PRECONDITION / EARNING_NOT_ISSUED.
     """
     BatchGetEarnings: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetEarningsRequest, _rewards_pb2.BatchGetEarningsResponse]
@@ -95,13 +96,37 @@ class RewardsServiceStub:
     """Gives a redemption up: the held points are free again. By the member whose it is or the partner that offers the
     reward. NOT_FOUND / REDEMPTION_NOT_FOUND; FAILED_PRECONDITION / REDEMPTION_ALREADY_RESOLVED.
     """
+    ReverseRedemption: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.ReverseRedemptionRequest, _rewards_pb2.ReverseRedemptionResponse]
+    """Takes a spend back, for example because what was had for it was returned, on behalf of the partner that offers the
+    reward: all its points, or a part of them. The very lots come back to the member, with issuer, value and expiry as
+    they were, those first that expire last; those whose time has passed meanwhile expire at once (R7). Once per
+    redemption. Shortfalls are repaid first. What the partner was owed for them it owes back in the next settlement.
+    NOT_FOUND / REDEMPTION_NOT_FOUND, also for another partner's; FAILED_PRECONDITION / REDEMPTION_NOT_CAPTURED,
+    REDEMPTION_ALREADY_REVERSED, BALANCE_LIMIT_REACHED, LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT /
+    REVERSAL_OUT_OF_RANGE (metadata: captured).
+    """
+    CreateGiftCode: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.CreateGiftCodeRequest, _rewards_pb2.CreateGiftCodeResponse]
+    """A code that the calling member shows to whoever wants to give them points. It is good for a few minutes, for any
+    number of gifts; a new one ends the one before. Sent again, the answer is without the code: make a new one.
+    """
+    GiftPoints: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.GiftPointsRequest, _rewards_pb2.GiftPointsResponse]
+    """Gives points of the calling member to the one whose code it is (R21). They keep issuer, value and expiry, those go
+    first that expire first. Held and pending points cannot be given. NOT_FOUND / GIFT_CODE_NOT_FOUND, also for one
+    that is over; INVALID_ARGUMENT / GIFT_TO_SELF; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available,
+    required), SHORTFALL_OPEN (a member who has to repay points gives none), RECEIVER_HAS_NO_ROOM (more than 2^53 - 1
+    points in one wallet; the points came back); RESOURCE_EXHAUSTED / GIFT_POINTS_LIMIT_REACHED,
+    GIFT_COUNT_LIMIT_REACHED (per member and day in UTC; metadata: left, limit).
+    """
+    BatchGetGifts: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetGiftsRequest, _rewards_pb2.BatchGetGiftsResponse]
+    """Gifts by id: those found that were given, also if they came back; at most 1,000 ids."""
     BatchGetRedemptions: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetRedemptionsRequest, _rewards_pb2.BatchGetRedemptionsResponse]
     """Redemptions by id: those found; at most 1,000 ids."""
     BatchListRedemptions: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchListRedemptionsRequest, _rewards_pb2.BatchListRedemptionsResponse]
     """The redemptions of members, newest first; the same page for each of at most 200 members."""
     RunSettlement: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.RunSettlementRequest, _rewards_pb2.RunSettlementResponse]
     """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
-    partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is empty.
+    partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
+    empty. Of several at once each begins where the one before it ended.
     """
     BatchGetSettlements: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetSettlementsRequest, _rewards_pb2.BatchGetSettlementsResponse]
     """Settlements by id: those found; at most 1,000 ids."""
@@ -147,8 +172,9 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     """
     CancelEarning: _aio.UnaryUnaryMultiCallable[_rewards_pb2.CancelEarningRequest, _rewards_pb2.CancelEarningResponse]  # type: ignore[assignment]
     """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
-    the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8).
-    The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
+    the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
+    for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+    Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
     FAILED_PRECONDITION / EARNING_NOT_ISSUED.
     """
     BatchGetEarnings: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetEarningsRequest, _rewards_pb2.BatchGetEarningsResponse]  # type: ignore[assignment]
@@ -189,13 +215,37 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     """Gives a redemption up: the held points are free again. By the member whose it is or the partner that offers the
     reward. NOT_FOUND / REDEMPTION_NOT_FOUND; FAILED_PRECONDITION / REDEMPTION_ALREADY_RESOLVED.
     """
+    ReverseRedemption: _aio.UnaryUnaryMultiCallable[_rewards_pb2.ReverseRedemptionRequest, _rewards_pb2.ReverseRedemptionResponse]  # type: ignore[assignment]
+    """Takes a spend back, for example because what was had for it was returned, on behalf of the partner that offers the
+    reward: all its points, or a part of them. The very lots come back to the member, with issuer, value and expiry as
+    they were, those first that expire last; those whose time has passed meanwhile expire at once (R7). Once per
+    redemption. Shortfalls are repaid first. What the partner was owed for them it owes back in the next settlement.
+    NOT_FOUND / REDEMPTION_NOT_FOUND, also for another partner's; FAILED_PRECONDITION / REDEMPTION_NOT_CAPTURED,
+    REDEMPTION_ALREADY_REVERSED, BALANCE_LIMIT_REACHED, LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT /
+    REVERSAL_OUT_OF_RANGE (metadata: captured).
+    """
+    CreateGiftCode: _aio.UnaryUnaryMultiCallable[_rewards_pb2.CreateGiftCodeRequest, _rewards_pb2.CreateGiftCodeResponse]  # type: ignore[assignment]
+    """A code that the calling member shows to whoever wants to give them points. It is good for a few minutes, for any
+    number of gifts; a new one ends the one before. Sent again, the answer is without the code: make a new one.
+    """
+    GiftPoints: _aio.UnaryUnaryMultiCallable[_rewards_pb2.GiftPointsRequest, _rewards_pb2.GiftPointsResponse]  # type: ignore[assignment]
+    """Gives points of the calling member to the one whose code it is (R21). They keep issuer, value and expiry, those go
+    first that expire first. Held and pending points cannot be given. NOT_FOUND / GIFT_CODE_NOT_FOUND, also for one
+    that is over; INVALID_ARGUMENT / GIFT_TO_SELF; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available,
+    required), SHORTFALL_OPEN (a member who has to repay points gives none), RECEIVER_HAS_NO_ROOM (more than 2^53 - 1
+    points in one wallet; the points came back); RESOURCE_EXHAUSTED / GIFT_POINTS_LIMIT_REACHED,
+    GIFT_COUNT_LIMIT_REACHED (per member and day in UTC; metadata: left, limit).
+    """
+    BatchGetGifts: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetGiftsRequest, _rewards_pb2.BatchGetGiftsResponse]  # type: ignore[assignment]
+    """Gifts by id: those found that were given, also if they came back; at most 1,000 ids."""
     BatchGetRedemptions: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetRedemptionsRequest, _rewards_pb2.BatchGetRedemptionsResponse]  # type: ignore[assignment]
     """Redemptions by id: those found; at most 1,000 ids."""
     BatchListRedemptions: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchListRedemptionsRequest, _rewards_pb2.BatchListRedemptionsResponse]  # type: ignore[assignment]
     """The redemptions of members, newest first; the same page for each of at most 200 members."""
     RunSettlement: _aio.UnaryUnaryMultiCallable[_rewards_pb2.RunSettlementRequest, _rewards_pb2.RunSettlementResponse]  # type: ignore[assignment]
     """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
-    partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is empty.
+    partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
+    empty. Of several at once each begins where the one before it ended.
     """
     BatchGetSettlements: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetSettlementsRequest, _rewards_pb2.BatchGetSettlementsResponse]  # type: ignore[assignment]
     """Settlements by id: those found; at most 1,000 ids."""
@@ -256,8 +306,9 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rewards_pb2.CancelEarningResponse, _abc.Awaitable[_rewards_pb2.CancelEarningResponse]]:
         """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
-        the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8).
-        The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
+        the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
+        for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+        Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
         FAILED_PRECONDITION / EARNING_NOT_ISSUED.
         """
 
@@ -366,6 +417,53 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReverseRedemption(
+        self,
+        request: _rewards_pb2.ReverseRedemptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewards_pb2.ReverseRedemptionResponse, _abc.Awaitable[_rewards_pb2.ReverseRedemptionResponse]]:
+        """Takes a spend back, for example because what was had for it was returned, on behalf of the partner that offers the
+        reward: all its points, or a part of them. The very lots come back to the member, with issuer, value and expiry as
+        they were, those first that expire last; those whose time has passed meanwhile expire at once (R7). Once per
+        redemption. Shortfalls are repaid first. What the partner was owed for them it owes back in the next settlement.
+        NOT_FOUND / REDEMPTION_NOT_FOUND, also for another partner's; FAILED_PRECONDITION / REDEMPTION_NOT_CAPTURED,
+        REDEMPTION_ALREADY_REVERSED, BALANCE_LIMIT_REACHED, LIABILITY_LIMIT_REACHED; INVALID_ARGUMENT /
+        REVERSAL_OUT_OF_RANGE (metadata: captured).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateGiftCode(
+        self,
+        request: _rewards_pb2.CreateGiftCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewards_pb2.CreateGiftCodeResponse, _abc.Awaitable[_rewards_pb2.CreateGiftCodeResponse]]:
+        """A code that the calling member shows to whoever wants to give them points. It is good for a few minutes, for any
+        number of gifts; a new one ends the one before. Sent again, the answer is without the code: make a new one.
+        """
+
+    @_abc_1.abstractmethod
+    def GiftPoints(
+        self,
+        request: _rewards_pb2.GiftPointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewards_pb2.GiftPointsResponse, _abc.Awaitable[_rewards_pb2.GiftPointsResponse]]:
+        """Gives points of the calling member to the one whose code it is (R21). They keep issuer, value and expiry, those go
+        first that expire first. Held and pending points cannot be given. NOT_FOUND / GIFT_CODE_NOT_FOUND, also for one
+        that is over; INVALID_ARGUMENT / GIFT_TO_SELF; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available,
+        required), SHORTFALL_OPEN (a member who has to repay points gives none), RECEIVER_HAS_NO_ROOM (more than 2^53 - 1
+        points in one wallet; the points came back); RESOURCE_EXHAUSTED / GIFT_POINTS_LIMIT_REACHED,
+        GIFT_COUNT_LIMIT_REACHED (per member and day in UTC; metadata: left, limit).
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetGifts(
+        self,
+        request: _rewards_pb2.BatchGetGiftsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewards_pb2.BatchGetGiftsResponse, _abc.Awaitable[_rewards_pb2.BatchGetGiftsResponse]]:
+        """Gifts by id: those found that were given, also if they came back; at most 1,000 ids."""
+
+    @_abc_1.abstractmethod
     def BatchGetRedemptions(
         self,
         request: _rewards_pb2.BatchGetRedemptionsRequest,
@@ -388,7 +486,8 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rewards_pb2.RunSettlementResponse, _abc.Awaitable[_rewards_pb2.RunSettlementResponse]]:
         """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
-        partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is empty.
+        partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
+        empty. Of several at once each begins where the one before it ended.
         """
 
     @_abc_1.abstractmethod
