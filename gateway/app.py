@@ -27,9 +27,9 @@ from gateway.engine.shape import Budget
 from gateway.errors import masked
 from gateway.http import GraphQLEndpoint
 from gateway.limits import Accounts, Buckets
-from gateway.live import wallets
+from gateway.live import drop_offs, wallets
 from gateway.live.events import EventStreams
-from gateway.live.live import Live
+from gateway.live.live import Live, Topic
 from gateway.live.websocket import WebSocketEndpoint
 from gateway.metrics import Measures
 from gateway.oauth import OAuth, TokenLimits
@@ -64,7 +64,11 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     backends = Backends(settings, telemetry)
     measures = Measures(telemetry.meter)
     documents = _documents(settings)
-    live = Live(documents, backends, settings, {wallets.TOPIC: wallets.Wallets(backends)})
+    topics: dict[str, Topic] = {
+        wallets.TOPIC: wallets.Wallets(backends),
+        drop_offs.TOPIC: drop_offs.DropOffs(backends, settings.live.buffered_events),
+    }
+    live = Live(documents, backends, settings, topics)
     events = EventStreams(live, settings.live)
     accounts = Accounts(settings.rates)
     callers = Callers(tokens, accounts, settings.trusted_proxies)

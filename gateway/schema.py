@@ -8,6 +8,7 @@ from gateway.accounts.mutations import AccountsMutation
 from gateway.accounts.queries import AccountsQuery
 from gateway.logistics.mutations import LogisticsMutation
 from gateway.logistics.queries import LogisticsQuery
+from gateway.logistics.subscriptions import LogisticsSubscription
 from gateway.partners.mutations import PartnersMutation
 from gateway.partners.queries import PartnersQuery
 from gateway.report import AllianceQuery
@@ -31,7 +32,7 @@ class Mutation(PartnersMutation, AccountsMutation, LogisticsMutation, RewardsMut
 
 
 @strawberry.type(description="What can be followed, over graphql-transport-ws or as server-sent events.")
-class Subscription(RewardsSubscription):
+class Subscription(RewardsSubscription, LogisticsSubscription):
     """All that is live."""
 
 

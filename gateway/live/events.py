@@ -76,9 +76,10 @@ class _EventStream:
         await self._send_message({"type": "http.response.body", "body": body})
 
     async def _stream(self, receive: Receive) -> None:
+        # The answer begins when the subscription has: who sees its head misses nothing from then on.
+        begun = await self._live.begin(self._asked, self._session, self._last_event_id)
         await self._send_message({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         await self._send(_retry() + _COMMENT)
-        begun = await self._live.begin(self._asked, self._session, self._last_event_id)
         if isinstance(begun, Ended):
             await self._end(begun)
             return

@@ -40,10 +40,10 @@ _LONGEST_CURSOR = 400
 class Topic(Protocol):
     """What can be followed."""
 
-    def open(self, key: Any, after: str) -> Any:
+    async def open(self, key: Any, after: str) -> Any:
         """A mailbox of what comes behind the cursor `after`, or from now on; FieldError if the cursor is none."""
 
-    def shut(self, key: Any, box: Any) -> None:
+    def shut(self, box: Any) -> None:
         """The mailbox's subscriber has gone."""
 
     async def close(self) -> None:
@@ -118,13 +118,13 @@ class Live:
         topic = self._topics[followed.stream.topic]
         self.seats.take()
         try:
-            box: Mailbox = topic.open(key, after)
+            box: Mailbox = await topic.open(key, after)
         except BaseException:
             self.seats.give_back()
             raise
 
         def close() -> None:
-            topic.shut(key, box)
+            topic.shut(box)
             self.seats.give_back()
 
         return Subscription(

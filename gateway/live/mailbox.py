@@ -18,7 +18,9 @@ class Row(Protocol):
 class Mailbox:
     """The subscriber's end. A topic puts rows in and may end it; the subscriber waits, takes, and may put back."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: Any) -> None:
+        # What is followed.
+        self.key = key
         self.arrived = asyncio.Event()
         # Why no more will come.
         self.ended: FieldError | None = None
@@ -40,8 +42,8 @@ class Mailbox:
 class Latest(Mailbox):
     """Keeps only the latest state: who is slow misses those in between, and a state that was seen last is no news."""
 
-    def __init__(self, seen: str) -> None:
-        super().__init__()
+    def __init__(self, key: Any, seen: str) -> None:
+        super().__init__(key)
         # The cursors of the last row that was taken, and of the one before.
         self._seen = self._before = seen
         self._row: Row | None = None
@@ -68,11 +70,12 @@ class Latest(Mailbox):
 class Buffered(Mailbox):
     """Keeps every row, in order, up to a number: who falls further behind is told where to resume."""
 
-    def __init__(self, most: int, seen: str) -> None:
-        super().__init__()
+    def __init__(self, key: Any, most: int) -> None:
+        super().__init__(key)
         self._most = most
         self._rows: deque[Row] = deque()
-        self._last = seen
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def offer(self, row: Row) -> None:
         """The next row."""
@@ -80,17 +83,28 @@ class Buffered(Mailbox):
             return
         if len(self._rows) >= self._most:
             message = (
-                f"More than {self._most} events waited for you; subscribe again with `after`, and take them faster."
+                f"More than {self._most} events waited for you; subscribe again with `after` and take them faster."
             )
             self.end(subscription_ended("TOO_SLOW", message, cursor=self._rows[-1].cursor))
             return
+        self.put(row)
+
+    def put(self, row: Row) -> None:
+        """The next row, whatever waits: for who waits for the mailbox to be empty first."""
         self._rows.append(row)
+        self._empty.clear()
         self.arrived.set()
+
+    async def emptied(self) -> None:
+        """Waits until all has been taken."""
+        await self._empty.wait()
 
     def take(self) -> Any:
         row = self._rows.popleft() if self._rows else None
-        if not self._rows and self.ended is None:
-            self.arrived.clear()
+        if not self._rows:
+            self._empty.set()
+            if self.ended is None:
+                self.arrived.clear()
         return row
 
     def put_back(self, row: Any) -> None:

@@ -53,20 +53,20 @@ class Wallets:
         self._loading: asyncio.Task[None] | None = None
         self._upstream = Upstream(TOPIC, self._follow)
 
-    def open(self, key: WalletKey, after: str) -> Latest:
+    async def open(self, key: WalletKey, after: str) -> Latest:
         """A mailbox that gets the wallet, now if it is not the one with the cursor `after`, and whenever it changes."""
-        box = Latest(after)
+        box = Latest(key, after)
         self._boxes.setdefault(key.member_id, set()).add(box)
         self._upstream.join()
         self._read([key.member_id])
         return box
 
-    def shut(self, key: WalletKey, box: Latest) -> None:
+    def shut(self, box: Latest) -> None:
         """The subscriber has gone."""
-        boxes = self._boxes[key.member_id]
+        boxes = self._boxes[box.key.member_id]
         boxes.discard(box)
         if not boxes:
-            del self._boxes[key.member_id]
+            del self._boxes[box.key.member_id]
         self._upstream.leave()
 
     async def close(self) -> None:

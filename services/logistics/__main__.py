@@ -8,9 +8,11 @@ from services.logistics import events, invariants, store
 from services.logistics.config import Settings
 from services.logistics.rpc import LogisticsRpc
 from services.logistics.service.capture import Capture
+from services.logistics.service.feed import Feed
 from services.logistics.service.points import Points
 from services.logistics.service.refusals import Refusals
 from services.logistics.store.captures import CaptureStore
+from services.logistics.store.feed import FeedStore
 from services.logistics.store.points import PointStore
 from services.logistics.store.refusals import RefusalStore
 from services.shared import clock, outbox, telemetry
@@ -21,6 +23,7 @@ from services.shared.invariants import Results, Watch
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox, Relay
 from services.shared.server import Server
+from services.shared.tail import Tail
 
 
 async def main() -> None:
@@ -37,16 +40,21 @@ async def main() -> None:
     events_out = Outbox(database)
     relay = Relay(events_out, {events.DROP_OFFS: events.drop_offs_to(accounts)}, observed.meter)
     point_store = PointStore(database)
+    captures = CaptureStore(database)
+    tail = Tail(database["batches"])
+    feed = Feed(FeedStore(database), captures, tail)
     rpc = LogisticsRpc(
         Points(point_store, clock.now),
         Capture(
-            CaptureStore(database),
+            captures,
             point_store,
             Refusals(RefusalStore(database)),
             events.Events(events_out, relay),
+            feed,
             database,
             clock.now,
         ),
+        feed,
         Idempotency(database, relay),
     )
 
@@ -64,7 +72,8 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run])
+    jobs = [relay.run, watch.run, feed.run, tail.run]
+    await server.run(prepare=prepare, ping=database.ping, jobs=jobs)
     await accounts.close()
 
 

@@ -13,6 +13,7 @@ from alliance.logistics.v1 import logistics_pb2 as pb
 from services.logistics.domain.capture import Batch, DropOff, ItemResult, Mode
 from services.logistics.domain.items import Item
 from services.logistics.domain.points import Location, Machine, Material, RecyclingPoint
+from services.logistics.service.feed import Accepted
 from services.shared import checks
 from services.shared.errors import InvalidArgument
 from services.shared.proto import enum_name, enum_number, timestamp
@@ -138,3 +139,8 @@ def _to_moment(message: Timestamp) -> datetime | None:
 def _digest(batch: pb.ItemBatch) -> bytes:
     """Over the items alone: the same items under the same id are the same batch, whatever the mode."""
     return hashlib.sha256(pb.ItemBatch(items=batch.items).SerializeToString(deterministic=True)).digest()
+
+
+def accepted(batch: Accepted) -> pb.AcceptedDropOffs:
+    """What a batch brought."""
+    return pb.AcceptedDropOffs(place=batch.place, drop_offs=map(drop_off, batch.drop_offs))

@@ -1,5 +1,6 @@
 """proto <-> domain for the logistics service, and nothing else."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from alliance.logistics.v1 import logistics_pb2 as pb
@@ -7,6 +8,7 @@ from alliance.logistics.v1.logistics_pb2_grpc import LogisticsServiceServicer
 from services.logistics import messages
 from services.logistics.domain.points import Machine
 from services.logistics.service.capture import Capture
+from services.logistics.service.feed import Feed
 from services.logistics.service.points import Points
 from services.shared import checks
 from services.shared.idempotency import Idempotency
@@ -20,9 +22,10 @@ Context = Any
 class LogisticsRpc(LogisticsServiceServicer):
     """The methods, as the proto describes them."""
 
-    def __init__(self, points: Points, capture: Capture, idempotency: Idempotency) -> None:
+    def __init__(self, points: Points, capture: Capture, feed: Feed, idempotency: Idempotency) -> None:
         self._points = points
         self._capture = capture
+        self._feed = feed
         self._once = idempotency.once
 
     async def CreateRecyclingPoint(
@@ -114,6 +117,20 @@ class LogisticsRpc(LogisticsServiceServicer):
         for member_id, page in pages.items():
             answer.members.add(member_id=member_id, drop_offs=map(messages.drop_off, page.rows), page_info=page.info())
         return answer
+
+    async def WatchDropOffs(
+        self, request: pb.WatchDropOffsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchDropOffsResponse]:
+        async for accepted in self._feed.watch(request.after if request.HasField("after") else None):
+            yield pb.WatchDropOffsResponse(accepted=messages.accepted(accepted))
+
+    async def ListMissedDropOffs(
+        self, request: pb.ListMissedDropOffsRequest, context: Context
+    ) -> pb.ListMissedDropOffsResponse:
+        missed = await self._feed.missed(request.after, member_id=request.member_id, partner_id=request.partner_id)
+        return pb.ListMissedDropOffsResponse(
+            accepted=map(messages.accepted, missed.accepted), until=missed.until, last=missed.last
+        )
 
     async def SummarizeDropOffs(
         self, request: pb.SummarizeDropOffsRequest, context: Context

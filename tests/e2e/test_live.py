@@ -1,7 +1,7 @@
 """Subscriptions, through real processes: what a machine uploads shows at once, over both transports."""
 
 from tests.support.alliance import World, item
-from tests.support.live import events, socket
+from tests.support.live import Events, Socket, events, socket
 
 WALLET = """
 subscription Wallet($after: String) {
@@ -29,3 +29,36 @@ async def test_g5_an_earn_shows_over_websocket_and_as_an_event(world: World):
         assert (await resumed.next())["walletChanged"]["wallet"]["balance"] == 50, (
             "the state that was seen comes no more"
         )
+
+
+ACCEPTED = """
+subscription Accepted($after: String) {
+  dropOffAccepted(after: $after) { cursor dropOff { weightGrams partner { id } } }
+}
+"""
+
+
+async def test_g5_a_brand_follows_its_machines_and_misses_nothing_while_it_is_away(world: World):
+    grocer = await world.brand()
+    machine, ada = await grocer.machine(), await grocer.enrol()
+    other = await (await world.brand()).machine()
+    token = await world.doors.token(grocer.person)
+    url = world.alliance.url
+
+    async def weights(client: Events | Socket, count: int) -> list[int]:
+        rows = [(await client.next())["dropOffAccepted"]["dropOff"] for _ in range(count)]
+        return [row["weightGrams"] for row in rows]
+
+    async with events(url, token, ACCEPTED) as present:
+        await machine.capture(item(ada, grams=11), item(ada, grams=12))
+        await other.capture(item(ada, grams=99))
+        await machine.capture(item(ada, grams=13))
+        assert await weights(present, 1) == [11]
+        seen = present.last_id
+        assert await weights(present, 2) == [12, 13]
+    await machine.capture(item(ada, grams=14))
+    async with events(url, token, ACCEPTED, last_id=seen) as resumed, socket(url, token) as over_socket:
+        await over_socket.subscribe(ACCEPTED, after=seen)
+        await machine.capture(item(ada, grams=15))
+        for client in (resumed, over_socket):
+            assert await weights(client, 4) == [12, 13, 14, 15]

@@ -20,6 +20,7 @@ from services.logistics.domain.capture import (
 )
 from services.logistics.domain.points import Machine
 from services.logistics.events import Events
+from services.logistics.service.feed import Feed
 from services.logistics.service.refusals import Refusals
 from services.logistics.store.captures import CaptureStore, StoredBatch
 from services.logistics.store.points import PointStore
@@ -66,6 +67,7 @@ class Capture:
         points: PointStore,
         refusals: Refusals,
         events: Events,
+        feed: Feed,
         database: Database,
         clock: Clock,
     ) -> None:
@@ -73,6 +75,7 @@ class Capture:
         self._points = points
         self._refusals = refusals
         self._events = events
+        self._feed = feed
         self._database = database
         self._clock = clock
 
@@ -111,6 +114,8 @@ class Capture:
             return StoredBatch(batch.digest, captured.results, tuple(one.id for one in captured.drop_offs))
 
         stored, events = await self._database.transaction(body)
+        if events:
+            self._feed.stored(batch.key)
         return Answer(stored.results, await self._events.handed_on(events, stored.drop_off_ids))
 
     async def get(self, ids: Sequence[str]) -> list[DropOff]:

@@ -15,7 +15,6 @@ INDEXES: Indexes = {
         IndexModel([("event_hash", 1)], unique=True),
         IndexModel([("member_id", 1), ("order", 1)]),
     ],
-    "batches": [],
 }
 
 
@@ -54,13 +53,21 @@ class CaptureStore:
 
     async def record(self, tx: Transaction, batch: Batch, captured: Captured) -> None:
         """Stores a batch with what came of it; LostRace if it, or one of its events, has been stored meanwhile."""
-        row = {
+        row: Document = {
             "_id": batch.key,
             "digest": batch.digest,
             "results": [asdict(result) for result in captured.results],
             "duplicates": captured.count(ItemStatus.DUPLICATE),
             "invalid": captured.count(ItemStatus.INVALID),
         }
+        if captured.drop_offs:
+            # What the feed needs to give it a place, and to find it there.
+            row |= {
+                "unplaced": True,
+                "brought": [one.id for one in captured.drop_offs],
+                "members": list({one.member_id: None for one in captured.drop_offs}),
+                "partner_id": captured.drop_offs[0].partner_id,
+            }
         with racing():
             await self._batches.insert_one(row, session=tx.session)
             if captured.drop_offs:

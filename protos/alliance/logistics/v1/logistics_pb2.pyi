@@ -844,6 +844,132 @@ class BatchListDropOffsResponse(_message.Message):
 Global___BatchListDropOffsResponse: _TypeAlias = BatchListDropOffsResponse  # noqa: Y015
 
 @_typing.final
+class AcceptedDropOffs(_message.Message):
+    """What a batch brought."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    DROP_OFFS_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    """Of the batch, in the order of acceptance: 1, 2, 3 and so on."""
+    @_builtins.property
+    def drop_offs(self) -> _containers.RepeatedCompositeFieldContainer[Global___DropOff]:
+        """In the order of the batch."""
+
+    def __init__(
+        self,
+        *,
+        place: _builtins.int = ...,
+        drop_offs: _abc.Iterable[Global___DropOff] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_offs", b"drop_offs", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptedDropOffs: _TypeAlias = AcceptedDropOffs  # noqa: Y015
+
+@_typing.final
+class WatchDropOffsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    """Behind which place to begin; unset: behind all there is."""
+    def __init__(
+        self,
+        *,
+        after: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
+
+Global___WatchDropOffsRequest: _TypeAlias = WatchDropOffsRequest  # noqa: Y015
+
+@_typing.final
+class WatchDropOffsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accepted(self) -> Global___AcceptedDropOffs: ...
+    def __init__(
+        self,
+        *,
+        accepted: Global___AcceptedDropOffs | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchDropOffsResponse: _TypeAlias = WatchDropOffsResponse  # noqa: Y015
+
+@_typing.final
+class ListMissedDropOffsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    """Behind which place."""
+    member_id: _builtins.str
+    """Only batches with a drop-off of this member; may be empty."""
+    partner_id: _builtins.str
+    """Only batches from this partner's machines; may be empty."""
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+        member_id: _builtins.str = ...,
+        partner_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "member_id", b"member_id", "partner_id", b"partner_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMissedDropOffsRequest: _TypeAlias = ListMissedDropOffsRequest  # noqa: Y015
+
+@_typing.final
+class ListMissedDropOffsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    until: _builtins.int
+    """The page has all there was up to and with this place; ask again behind it, until it is `last`."""
+    last: _builtins.int
+    """The last place taken."""
+    @_builtins.property
+    def accepted(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcceptedDropOffs]: ...
+    def __init__(
+        self,
+        *,
+        accepted: _abc.Iterable[Global___AcceptedDropOffs] | None = ...,
+        until: _builtins.int = ...,
+        last: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "last", b"last", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMissedDropOffsResponse: _TypeAlias = ListMissedDropOffsResponse  # noqa: Y015
+
+@_typing.final
 class SummarizeDropOffsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -91,6 +91,16 @@ class LogisticsServiceStub:
                 request_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsRequest.SerializeToString,
                 response_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsResponse.FromString,
                 _registered_method=True)
+        self.WatchDropOffs = channel.unary_stream(
+                '/alliance.logistics.v1.LogisticsService/WatchDropOffs',
+                request_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.WatchDropOffsRequest.SerializeToString,
+                response_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.WatchDropOffsResponse.FromString,
+                _registered_method=True)
+        self.ListMissedDropOffs = channel.unary_unary(
+                '/alliance.logistics.v1.LogisticsService/ListMissedDropOffs',
+                request_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.ListMissedDropOffsRequest.SerializeToString,
+                response_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.ListMissedDropOffsResponse.FromString,
+                _registered_method=True)
         self.SummarizeDropOffs = channel.unary_unary(
                 '/alliance.logistics.v1.LogisticsService/SummarizeDropOffs',
                 request_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.SummarizeDropOffsRequest.SerializeToString,
@@ -188,6 +198,25 @@ class LogisticsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchDropOffs(self, request, context):
+        """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+        it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
+        all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
+        on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
+        RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMissedDropOffs(self, request, context):
+        """A page of the batches that were accepted behind a place, for one who missed them: those with drop-offs of a member,
+        those from a partner's machines, or all. FAILED_PRECONDITION / CURSOR_TOO_OLD as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SummarizeDropOffs(self, request, context):
         """What the machines sent, in numbers: accepted, duplicate and invalid items, and batches refused unread.
         """
@@ -247,6 +276,16 @@ def add_LogisticsServiceServicer_to_server(servicer, server):
                     servicer.BatchListDropOffs,
                     request_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsRequest.FromString,
                     response_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsResponse.SerializeToString,
+            ),
+            'WatchDropOffs': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDropOffs,
+                    request_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.WatchDropOffsRequest.FromString,
+                    response_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.WatchDropOffsResponse.SerializeToString,
+            ),
+            'ListMissedDropOffs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMissedDropOffs,
+                    request_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.ListMissedDropOffsRequest.FromString,
+                    response_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.ListMissedDropOffsResponse.SerializeToString,
             ),
             'SummarizeDropOffs': grpc.unary_unary_rpc_method_handler(
                     servicer.SummarizeDropOffs,
@@ -531,6 +570,60 @@ class LogisticsService:
             '/alliance.logistics.v1.LogisticsService/BatchListDropOffs',
             alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsRequest.SerializeToString,
             alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDropOffs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alliance.logistics.v1.LogisticsService/WatchDropOffs',
+            alliance_dot_logistics_dot_v1_dot_logistics__pb2.WatchDropOffsRequest.SerializeToString,
+            alliance_dot_logistics_dot_v1_dot_logistics__pb2.WatchDropOffsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMissedDropOffs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.logistics.v1.LogisticsService/ListMissedDropOffs',
+            alliance_dot_logistics_dot_v1_dot_logistics__pb2.ListMissedDropOffsRequest.SerializeToString,
+            alliance_dot_logistics_dot_v1_dot_logistics__pb2.ListMissedDropOffsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,17 @@ class LogisticsServiceStub:
     """Drop-offs by id: those found; at most 1,000 ids."""
     BatchListDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchListDropOffsRequest, _logistics_pb2.BatchListDropOffsResponse]
     """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
+    WatchDropOffs: _grpc.UnaryStreamMultiCallable[_logistics_pb2.WatchDropOffsRequest, _logistics_pb2.WatchDropOffsResponse]
+    """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+    it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
+    all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
+    on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
+    RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    """
+    ListMissedDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.ListMissedDropOffsRequest, _logistics_pb2.ListMissedDropOffsResponse]
+    """A page of the batches that were accepted behind a place, for one who missed them: those with drop-offs of a member,
+    those from a partner's machines, or all. FAILED_PRECONDITION / CURSOR_TOO_OLD as above.
+    """
     SummarizeDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.SummarizeDropOffsRequest, _logistics_pb2.SummarizeDropOffsResponse]
     """What the machines sent, in numbers: accepted, duplicate and invalid items, and batches refused unread."""
 
@@ -123,6 +134,17 @@ class LogisticsServiceAsyncStub(LogisticsServiceStub):
     """Drop-offs by id: those found; at most 1,000 ids."""
     BatchListDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchListDropOffsRequest, _logistics_pb2.BatchListDropOffsResponse]  # type: ignore[assignment]
     """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
+    WatchDropOffs: _aio.UnaryStreamMultiCallable[_logistics_pb2.WatchDropOffsRequest, _logistics_pb2.WatchDropOffsResponse]  # type: ignore[assignment]
+    """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+    it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
+    all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
+    on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
+    RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    """
+    ListMissedDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.ListMissedDropOffsRequest, _logistics_pb2.ListMissedDropOffsResponse]  # type: ignore[assignment]
+    """A page of the batches that were accepted behind a place, for one who missed them: those with drop-offs of a member,
+    those from a partner's machines, or all. FAILED_PRECONDITION / CURSOR_TOO_OLD as above.
+    """
     SummarizeDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.SummarizeDropOffsRequest, _logistics_pb2.SummarizeDropOffsResponse]  # type: ignore[assignment]
     """What the machines sent, in numbers: accepted, duplicate and invalid items, and batches refused unread."""
 
@@ -229,6 +251,29 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logistics_pb2.BatchListDropOffsResponse, _abc.Awaitable[_logistics_pb2.BatchListDropOffsResponse]]:
         """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
+
+    @_abc_1.abstractmethod
+    def WatchDropOffs(
+        self,
+        request: _logistics_pb2.WatchDropOffsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_logistics_pb2.WatchDropOffsResponse], _abc.AsyncIterator[_logistics_pb2.WatchDropOffsResponse]]:
+        """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+        it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
+        all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
+        on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
+        RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMissedDropOffs(
+        self,
+        request: _logistics_pb2.ListMissedDropOffsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_logistics_pb2.ListMissedDropOffsResponse, _abc.Awaitable[_logistics_pb2.ListMissedDropOffsResponse]]:
+        """A page of the batches that were accepted behind a place, for one who missed them: those with drop-offs of a member,
+        those from a partner's machines, or all. FAILED_PRECONDITION / CURSOR_TOO_OLD as above.
+        """
 
     @_abc_1.abstractmethod
     def SummarizeDropOffs(
