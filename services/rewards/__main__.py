@@ -62,6 +62,7 @@ async def main() -> None:
         settings.ledger_partitions,
         lambda: millis(clock.now()),
         cached_members=settings.ledger_cached_members,
+        cached_bytes=settings.ledger_cached_mb * 1_000_000,
     )
     earnings = Earnings(EarningStore(database), ledger, partners, events, idempotency, clock.now)
     ttl = timedelta(seconds=settings.redemption_ttl_seconds)

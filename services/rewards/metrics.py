@@ -34,7 +34,7 @@ PROJECTED = gauge(
 LAG = gauge(
     "alliance.ledger.lag",
     "{command}",
-    "Commands that are in the log and not in the read models yet. New blocks wait from 20,000 on.",
+    "Commands that are in the log and not in the read models yet. New blocks wait from 50,000 on.",
     attributes=_PARTITION,
 )
 LAG_AGE = gauge(

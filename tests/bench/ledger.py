@@ -25,7 +25,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import orjson
 import uvloop
 
 from alliance.rewards.v1 import ledger_pb2 as pb
@@ -33,7 +32,7 @@ from alliance.rewards.v1.ledger_pb2_grpc import LedgerServiceStub
 from deploy.local.embedded import EmbeddedServer
 from deploy.local.keys import ensure_keys
 from services.rewards.ledger.ledger import INDEXES, Ledger
-from services.rewards.ledger.model import NO_MEMBER, Allot, Issue, Lot
+from services.rewards.ledger.model import Allot, Issue, Lot
 from services.shared.client import Client
 from services.shared.ids import new_id
 from services.shared.mongo import Database, Transaction
@@ -45,6 +44,7 @@ CALLERS = 1_000
 MEMBERS = 10_000
 MILLION = 1_000_000
 PARTITIONS = 4
+_SEEDED_AT_ONCE = 10_000
 EXPIRES = 4_102_444_800_000
 ISSUERS = [new_id("partner") for _ in range(7)]
 _LOTS = [(Lot(EXPIRES, issuer, 10_000, 5),) for issuer in ISSUERS]
@@ -68,14 +68,10 @@ async def running(database: Database) -> AsyncIterator[Ledger]:
     await ledger.post([Allot(new_id("block"), issuer, 10**12) for issuer in ISSUERS])
     for number in range(20):  # each partition gets its share
         await ledger.post([Issue(new_id("claim"), f"first_{number}", lots) for lots in _LOTS])
-    await caught_up(ledger)
+    await ledger.project()
     yield ledger
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
-
-
-async def caught_up(ledger: Ledger) -> None:
-    await asyncio.gather(*(engine.projector.reached(engine.head) for engine in ledger.engines))
 
 
 async def engine(ledger: Ledger, commands: int, members: int) -> tuple[float, float]:
@@ -93,7 +89,7 @@ async def engine(ledger: Ledger, commands: int, members: int) -> tuple[float, fl
     began = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
     acknowledged = rate(commands, began)
-    await caught_up(ledger)
+    await ledger.project()
     return acknowledged, rate(commands, began)
 
 
@@ -214,15 +210,18 @@ def resident_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-async def seed(database: Database, members: int) -> None:
-    """Empty accounts in the read models, as from before the first block: who they are is known, and nothing else."""
-    body = orjson.dumps(NO_MEMBER, default=tuple)
-    for start in range(0, members, 1_000):
-        await database["ledger_members"].insert_many(
-            [{"_id": f"member_{n}", "state": {"seq": 0, "body": body}} for n in range(start, start + 1_000)]
-        )
-        if members == MILLION and start % 100_000 == 0:
-            print(f"  {start:,} of {members:,} members", flush=True)
+async def seed(ledger: Ledger, members: int) -> None:
+    """So many accounts, by commands as any other."""
+    began = time.perf_counter()
+    for start in range(0, members, _SEEDED_AT_ONCE):
+        numbers = range(start, min(start + _SEEDED_AT_ONCE, members))
+        commands = [Issue(f"seed/{number}", f"member_{number}", _LOTS[number % 7]) for number in numbers]
+        outcomes = await ledger.post(commands)
+        if any(outcome.refusal for outcome in outcomes):
+            raise RuntimeError("refused")
+        if numbers[-1] % 100_000 < _SEEDED_AT_ONCE and start:
+            print(f"  {start + len(numbers):,} of {members:,} members, {rate(start, began):,.0f}/s", flush=True)
+    await ledger.project()
 
 
 async def measure(uri: str, work: Path, *, quick: bool) -> Result:
@@ -231,7 +230,7 @@ async def measure(uri: str, work: Path, *, quick: bool) -> Result:
     small = Database(uri, "bench_small")
     result: Result = {}
     async with running(small) as ledger:
-        await seed(small, MEMBERS)
+        await seed(ledger, MEMBERS)
         result["engine_per_s"], sustained = await engine(ledger, commands, MEMBERS)
     say(result)
     result["baseline_per_s"] = await baseline(small, seconds)
@@ -260,7 +259,7 @@ async def million(uri: str, work: Path, commands: int, result: Result) -> None:
     """The same with 1,000,000 members."""
     large = Database(uri, "bench_large")
     async with running(large) as ledger:
-        await seed(large, MILLION)
+        await seed(ledger, MILLION)
         # Members that are not in memory are read first, as in the first hour of a day.
         _, sustained = await engine(ledger, commands, MILLION)
     large.close()

@@ -45,7 +45,7 @@ async def spend(ledger: Ledger, member: str, points: int) -> str:
 
 async def kinds(ledger: Ledger, member: str) -> list[tuple[EntryKind, int]]:
     """A member's entries, oldest first."""
-    records = await ledger.entries(member, "", 50)
+    records = await ledger.entries(member, None, 50)
     return [(entry.kind, entry.points) for record in reversed(records) for entry in record.entries]
 
 
@@ -123,7 +123,7 @@ async def test_r9_points_are_pending_until_they_are_due(ledger: Ledger, time: Ti
     await done(ledger, Sweep(new(), "member_1"))
     account = (await ledger.members(["member_1"]))["member_1"]
     assert (account.balance, account.pending) == (100, ())
-    (newest, *_) = await ledger.entries("member_1", "", 1)
+    (newest, *_) = await ledger.entries("member_1", None, 1)
     assert [(entry.kind, entry.reference) for entry in newest.entries] == [(EntryKind.EARN, waits.id)]
 
 

@@ -33,8 +33,7 @@ async def stored(mongodb_uri: str) -> AsyncIterator[tuple[Database, str]]:
     ]
     for commands in steps:
         assert not any(outcome.refusal for outcome in await ledger.post(commands))
-    for number in range(8):
-        await ledger.entries(f"member_{number}", "", 1)
+    await ledger.project()
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
     yield database, name

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rewards.ledger import model
-from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode
+from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode, encode_again, links
 from services.rewards.ledger.model import Gift, Hold, Lot, Passage, Refusal, Tally
 
 ids = st.text(min_size=1, max_size=12)
@@ -50,7 +50,35 @@ def test_what_is_written_reads_back_the_same(written: list[Posting]):
     assert encode(read) == payload, "there is one way to write it"
 
 
-@given(postings, st.data())
+@given(postings)
+def test_the_first_layout_is_read_and_stays_as_it_was(written: list[Posting]):
+    first = b"[" + encode(written).replace(b"\n", b",") + b"]"
+    if written:
+        assert decode(first) == written
+        assert encode_again(first, written) == first
+    assert encode_again(encode(written), written) == encode(written)
+
+
+@given(postings.filter(len))
+def test_what_names_an_account_or_a_command_is_found_without_reading_the_rest(written: list[Posting]):
+    block = Block.build(0, 1, 0, GENESIS, written)
+    first = block._replace(payload=b"[" + block.payload.replace(b"\n", b",") + b"]")
+    for place, posting in enumerate(written):
+        for name in {posting.command.id, getattr(posting.command, "member", "")} - {""}:
+            assert (place, posting) in block.mentions(name)
+            assert (place, posting) in first.mentions(name)
+    assert set(block.mentions(written[0].command.id)) <= set(enumerate(written))
+
+
+@given(st.dictionaries(ids, numbers, max_size=4), ids)
+def test_links_lead_to_the_block_before(before: dict[str, int], other: str):
+    block = Block.build(0, 1, 0, GENESIS, [], links(before))
+    assert links(dict(reversed(before.items()))) == links(before), "there is one way to write them"
+    for account in {*before, other}:
+        assert block.before(account) == before.get(account)
+
+
+@given(postings.filter(len), st.data())
 def test_r12_no_bit_can_change_unseen(written: list[Posting], data: st.DataObject):
     block = Block.build(3, 7, 1_700_000_000_000, GENESIS, written)
     assert block.intact

@@ -1,62 +1,61 @@
-"""One partition's accounts in memory: all partners' sub-accounts that were needed, and as many members' as are allowed.
+"""One partition's accounts in memory: all partners' sub-accounts, and as many members' as are allowed.
 
-What is not in the read models yet is never let go; everything else can be read again from there.
+A member's account is, from the outside in: changed and not in the read models yet; being written there; at hand as an
+object; in a bucket that is at hand as bytes; or in the database. The first two are never let go (how many they are, the
+projector's limit bounds), the next two are caches: of so many accounts, and of so many bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from services.rewards.ledger.block import Posting
+from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.effects import member_after, partner_after, touched, transit_after
-from services.rewards.ledger.model import (
-    NO_MEMBER,
-    NO_PARTNER,
-    Books,
-    Command,
-    Member,
-    Partner,
-    Refusal,
-    Transit,
-)
-from services.rewards.ledger.projector import Projector
-from services.rewards.ledger.store import Views
+from services.rewards.ledger.model import NO_MEMBER, NO_PARTNER, Books, Command, Member, Partner, Refusal, Transit
+from services.rewards.ledger.store import Bucket, Checkpoint, Views, bucket_of
+
+
+class Held(NamedTuple):
+    """An account, the block that touched it last, and one up to which nothing else has: it may be ahead of ours."""
+
+    account: Member
+    last: int
+    as_of: int
+
+
+_NOBODY = Held(NO_MEMBER, 0, 0)
 
 
 class Accounts:
-    """Accounts as they are at the partition's head, each with the block that touched it last."""
+    """Accounts as they are at the partition's head."""
 
-    def __init__(self, partition: int, views: Views, projector: Projector, cached_members: int) -> None:
+    def __init__(
+        self, partition: int, partitions: int, views: Views, *, cached_members: int, cached_bytes: int
+    ) -> None:
+        self.partners: Mapping[str, Partner] = {}  # replaced, never changed
+        self.transit = Transit()
         self._partition = partition
+        self._partitions = partitions
         self._views = views
-        self._projector = projector
         self._cached_members = cached_members
-        self._members: dict[str, tuple[Member, int]] = {}
-        self._partners: dict[str, tuple[Partner, int]] = {}
-        self._transit: tuple[Transit, int] = (Transit(), 0)
+        self._cached_bytes = cached_bytes
+        self._changed: dict[str, Held] = {}
+        self._leaving: dict[str, Held] = {}
+        self._members: dict[str, Held] = {}
+        self._buckets: dict[int, Bucket] = {}
+        self._bucket_bytes = 0
+        self._writes = 0
 
-    async def open(self) -> None:
-        self._transit = await self._views.transit(self._partition)
+    def open(self, checkpoint: Checkpoint) -> None:
+        """Begins where the read models are."""
+        self.partners, self.transit = checkpoint.partners, checkpoint.transit
 
-    @property
-    def transit(self) -> Transit:
-        return self._transit[0]
-
-    async def load(self, commands: Sequence[Command]) -> Books:
+    async def load(self, commands: Iterable[Command]) -> Books:
         """Books with every account that the commands can touch."""
-        members = {member for command in commands if (member := getattr(command, "member", ""))}
-        await self._load_members(members)
-        books = Books({id: self._members[id][0] for id in members}, {}, self.transit)
-        partners: set[str] = set()
-        for command in commands:
-            if partner := getattr(command, "partner", ""):
-                partners.add(partner)
-            partners.update([lot.issuer for lot in getattr(command, "lots", ())])
-        for account in books.members.values():
-            partners.update([lot.issuer for lot in account.lots])
-            partners.update([debt.partner for debt in account.debts])
-            partners.update([lot.issuer for pending in account.pending for lot in pending.lots])
-        await self._load_partners(partners)
-        books.partners = {id: self._partners[id][0] for id in partners}
-        return books
+        held = await self._load({member for command in commands if (member := getattr(command, "member", ""))})
+        return Books({id: account for id, (account, _, _) in held.items()}, dict(self.partners), self.transit)
 
     async def replay(self, seq: int, postings: Iterable[Posting]) -> Books:
         """The accounts that a block from elsewhere touched, as they are after it.
@@ -65,71 +64,119 @@ class Accounts:
         """
         events = [event for _, decision, _ in postings if not isinstance(decision, Refusal) for event in decision]
         names = [touched(event) for event in events]
-        await self._load_members({member for member, _, _ in names if member})
-        await self._load_partners({partner for _, partners, _ in names for partner in partners})
-        books = Books({}, {}, self.transit)
+        held = await self._load({member for member, _, _ in names if member})
+        books = Books({}, dict(self.partners), self.transit)
         for event, (member, partners, transit) in zip(events, names, strict=True):
-            if member and self._members[member][1] < seq:
-                account = books.members.get(member) or self._members[member][0]
+            if member and held[member].as_of < seq:
+                account = books.members.get(member) or held[member].account
                 books.members[member] = member_after(account, event)
             for partner in partners:
-                if self._partners[partner][1] < seq:
-                    sub = books.partners.get(partner) or self._partners[partner][0]
-                    books.partners[partner] = partner_after(sub, partner, event)
-            if transit and self._transit[1] < seq:
+                books.partners[partner] = partner_after(books.partners.get(partner, NO_PARTNER), partner, event)
+            if transit:
                 books.transit = transit_after(books.transit, event)
         return books
 
-    def install(self, seq: int, books: Books) -> tuple[dict[str, Member], dict[str, Partner], Transit | None]:
-        """Makes the books' accounts the current ones; answers those that have changed."""
-        members = {id: account for id, account in books.members.items() if account is not self._members[id][0]}
-        partners = {id: account for id, account in books.partners.items() if account is not self._partners[id][0]}
-        transit = books.transit if books.transit is not self._transit[0] else None
-        for id, account in members.items():
-            del self._members[id]  # so that it goes to the end: the first are those unused for longest
-            self._members[id] = (account, seq)
-        for id, sub in partners.items():
-            self._partners[id] = (sub, seq)
-        if transit is not None:
-            self._transit = (transit, seq)
+    def before(self, books: Books) -> dict[str, int]:
+        """The members whose accounts the books have changed, each with the block that touched it last till now."""
+        found = {}
+        for id, account in books.members.items():
+            held = self._at_hand(id)
+            if held.account is not account:
+                found[id] = held.last
+        return found
+
+    def install(self, seq: int, books: Books) -> list[str]:
+        """Makes the books' accounts the current ones; answers whose have changed."""
+        changed = [id for id, account in books.members.items() if self._at_hand(id).account is not account]
+        for id in changed:
+            self._members.pop(id, None)
+            self._changed[id] = Held(books.members[id], seq, seq)
+        self.partners, self.transit = books.partners, books.transit
         self._let_go()
-        return members, partners, transit
+        return changed
 
-    async def members(self, ids: Sequence[str]) -> dict[str, Member]:
+    async def members(self, ids: Sequence[str]) -> dict[str, Held]:
         """Members' accounts; an empty one for who has none."""
-        # Whoever is not in memory now has nothing that the read models lack.
-        here = {id: self._members[id][0] for id in ids if id in self._members}
-        found = await self._views.members([id for id in ids if id not in here])
-        return {id: here[id] if id in here else found.get(id, (NO_MEMBER, 0))[0] for id in ids}
+        return await self._find(ids)
 
-    async def partners(self, ids: Sequence[str]) -> dict[str, Partner]:
-        """Partners' sub-accounts here; an empty one for who has none."""
-        await self._load_partners(set(ids))
-        return {id: self._partners[id][0] for id in ids}
+    def due(self, at: int) -> dict[str, int]:
+        """Of the members whose accounts are not in the read models yet: on whose something is due, and since when."""
+        waiting = {**self._leaving, **self._changed}
+        found = {id: next_due(held.account) for id, held in waiting.items()}
+        return {id: moment for id, moment in found.items() if moment is not None and moment <= at}
 
-    @property
-    def known_partners(self) -> set[str]:
-        return {id for id, (account, _) in self._partners.items() if account != NO_PARTNER}
+    def leave(self) -> Mapping[str, Held]:
+        """What has changed since the last time, to be written; until `left` it stays at hand."""
+        self._leaving = {**self._leaving, **self._changed}
+        self._changed = {}
+        return self._leaving
 
-    async def _load_members(self, ids: set[str]) -> None:
-        missing = [id for id in ids if id not in self._members]
-        if missing:
-            found = await self._views.members(missing)
-            for id in missing:
-                self._members[id] = found.get(id, (NO_MEMBER, 0))
+    def left(self) -> None:
+        """What was leaving is in the read models."""
+        self._members.update(self._leaving)
+        self._leaving = {}
+        self._let_go()
 
-    async def _load_partners(self, ids: set[str]) -> None:
-        missing = [id for id in ids if id not in self._partners]
-        if missing:
-            found = await self._views.partners(self._partition, missing)
-            for id in missing:
-                self._partners.setdefault(id, found.get(id, (NO_PARTNER, 0)))
+    async def buckets(self, numbers: Iterable[int]) -> dict[int, Bucket]:
+        """Buckets as they are in the read models; empty ones, too."""
+        wanted = list(numbers)
+        while True:
+            writes = self._writes
+            here = {number: self._buckets[number] for number in wanted if number in self._buckets}
+            missing = [number for number in wanted if number not in here]
+            if not missing:
+                return here
+            found = await self._views.buckets(self._partition, missing)
+            if writes == self._writes:  # else what was read may be older than what has been written meanwhile
+                break
+        read = {number: found.get(number) or Bucket(0, b"") for number in missing}
+        self._keep(read)
+        return here | read
+
+    def wrote(self, buckets: Mapping[int, Bucket]) -> None:
+        """These are in the read models now."""
+        self._writes += 1
+        self._keep(buckets)
+
+    def bucket_of(self, member: str) -> int:
+        """The bucket of a member's account."""
+        return bucket_of(member, self._partitions)
+
+    def _at_hand(self, id: str) -> Held:
+        return self._changed.get(id) or self._leaving.get(id) or self._members.get(id) or _NOBODY
+
+    async def _load(self, ids: set[str]) -> dict[str, Held]:
+        held = await self._find(ids)
+        for id in ids:
+            if self._at_hand(id) is _NOBODY:
+                self._members[id] = held[id]
+        return held
+
+    async def _find(self, ids: Iterable[str]) -> dict[str, Held]:
+        found: dict[str, Held] = {}
+        cold: defaultdict[int, list[str]] = defaultdict(list)
+        for id in ids:
+            if (held := self._at_hand(id)) is not _NOBODY:
+                found[id] = held
+            else:
+                cold[self.bucket_of(id)].append(id)
+        if cold:
+            for number, bucket in (await self.buckets(cold)).items():
+                for id in cold[number]:
+                    if (held := self._at_hand(id)) is _NOBODY and (stored := bucket.find(id)):
+                        held = Held(stored.account, stored.last, bucket.seq)
+                    found[id] = held
+        return found
+
+    def _keep(self, buckets: Mapping[int, Bucket]) -> None:
+        for number, bucket in buckets.items():
+            if old := self._buckets.pop(number, None):
+                self._bucket_bytes -= len(old.body)
+            self._buckets[number] = bucket
+            self._bucket_bytes += len(bucket.body)
+        while self._bucket_bytes > self._cached_bytes:
+            self._bucket_bytes -= len(self._buckets.pop(next(iter(self._buckets))).body)
 
     def _let_go(self) -> None:
-        excess = len(self._members) - self._cached_members
-        if excess <= 0:
-            return
-        written = self._projector.done
-        clean = [id for id, (_, seq) in self._members.items() if seq <= written]
-        for id in clean[:excess]:
+        for id in list(islice(self._members, max(0, len(self._members) - self._cached_members))):
             del self._members[id]

@@ -1,11 +1,18 @@
 """A block: commands and what they did, chained to the block before by its hash.
 
-The payload is a JSON array, without spaces, of [command, outcome, chain]; commands, events and all that they hold are
-arrays that begin with a number for their type, then have the fields in order. There is exactly one way to write a
-payload, so that the hash over it is the hash over its meaning.
+The payload has a line for each command, in JSON without spaces: [command, outcome, chain]; commands, events and all
+that they hold are arrays that begin with a number for their type, then have the fields in order. There is exactly one
+way to write a payload, so that the hash over it is the hash over its meaning. Lines end in what JSON never contains, so
+that those of one account are found, and read, without the others. (Blocks of the first layout are one JSON array of the
+same rows; they stay as they were hashed.)
+
+What else is stored with a block follows from the log and is not hashed: the ids of its commands, and its links. A link
+leads from an account that the block touched to the block that touched it before, so that an account's history is read
+backwards from its end, however long the log is.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,6 +22,7 @@ from services.rewards.ledger.model import Command, Decision, Event, Hold, Lot, P
 
 GENESIS = bytes(32)
 LARGEST_BLOCK = 1_000  # commands
+_FIRST_LAYOUT = b"[[["
 
 _COMMANDS: tuple[type, ...] = (
     model.Allot,
@@ -81,7 +89,10 @@ class Posting(NamedTuple):
 
 
 class Block(NamedTuple):
-    """One link of a partition's chain; `at` is its time, never before that of the block before it."""
+    """One link of a partition's chain; `at` is its time, never before that of the block before it.
+
+    `links` is None in a block that was stored without.
+    """
 
     partition: int
     seq: int
@@ -89,16 +100,40 @@ class Block(NamedTuple):
     previous: bytes
     payload: bytes
     hash: bytes
+    links: bytes | None = None
 
     @classmethod
-    def build(cls, partition: int, seq: int, at: int, previous: bytes, postings: "list[Posting]") -> "Block":
+    def build(
+        cls, partition: int, seq: int, at: int, previous: bytes, postings: "list[Posting]", links: bytes = b"{}"
+    ) -> "Block":
         payload = encode(postings)
-        return cls(partition, seq, at, previous, payload, digest(partition, seq, at, previous, payload))
+        return cls(partition, seq, at, previous, payload, digest(partition, seq, at, previous, payload), links)
 
     @property
     def intact(self) -> bool:
         """Whether the hash is that of the content."""
         return self.hash == digest(self.partition, self.seq, self.at, self.previous, self.payload)
+
+    def before(self, account: str) -> int | None:
+        """The block that touched the account before this one, 0 for none; None if this one does not touch it."""
+        seq: int | None = orjson.loads(self.links or b"{}").get(account)
+        return seq
+
+    def mentions(self, id: str) -> "list[tuple[int, Posting]]":
+        """The postings that may have to do with that account or command, with their places: all that name it do."""
+        if self.payload.startswith(_FIRST_LAYOUT):
+            return list(enumerate(decode(self.payload)))
+        found = []
+        payload, wanted = self.payload, orjson.dumps(id)
+        place = end = 0
+        while (position := payload.find(wanted, end)) >= 0:
+            start = payload.rfind(b"\n", 0, position) + 1
+            place += payload.count(b"\n", end, start)
+            end = payload.find(b"\n", position)
+            if end < 0:
+                end = len(payload)
+            found.append((place, _decoded(payload[start:end], lines=True)[0]))
+        return found
 
 
 def digest(partition: int, seq: int, at: int, previous: bytes, payload: bytes) -> bytes:
@@ -108,19 +143,37 @@ def digest(partition: int, seq: int, at: int, previous: bytes, payload: bytes) -
 
 def encode(postings: list[Posting]) -> bytes:
     """The payload."""
-    rows = [
-        ((_COMMAND_CODE[type(command)], *command), _outcome(decision), chain) for command, decision, chain in postings
-    ]
-    return orjson.dumps(rows, default=tuple)
+    return b"\n".join(
+        [
+            orjson.dumps(((_COMMAND_CODE[type(command)], *command), _outcome(decision), chain), default=tuple)
+            for command, decision, chain in postings
+        ]
+    )
+
+
+def encode_again(payload: bytes, postings: list[Posting]) -> bytes:
+    """The payload, in the layout of the one from which the postings were read."""
+    if payload.startswith(_FIRST_LAYOUT):
+        return b"[" + encode(postings).replace(b"\n", b",") + b"]"
+    return encode(postings)
 
 
 def decode(payload: bytes) -> list[Posting]:
     """The reverse of `encode`; ValueError for a payload that this code does not understand."""
+    return _decoded(payload, lines=not payload.startswith(_FIRST_LAYOUT))
+
+
+def links(before: Mapping[str, int]) -> bytes:
+    """The links of a block, from the accounts that it touches and the blocks that touched them before; one way, too."""
+    return orjson.dumps(before, option=orjson.OPT_SORT_KEYS)
+
+
+def _decoded(payload: bytes, *, lines: bool) -> list[Posting]:
     try:
-        rows = orjson.loads(payload)
+        rows = orjson.loads(b"[" + payload.replace(b"\n", b",") + b"]" if lines else payload)
         return [Posting(_command(command), _decision(decision), chain) for command, decision, chain in rows]
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"the payload cannot be read: {error}") from error
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError(f"cannot be read: {error}") from error
 
 
 def _outcome(decision: Decision) -> object:

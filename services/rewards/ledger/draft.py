@@ -31,13 +31,13 @@ class Outcome(NamedTuple):
 class Draft:
     """The next block of a partition. `known` are outcomes of earlier blocks, by command id."""
 
-    def __init__(self, seq: int, at: int, books: Books, *known: Mapping[str, Outcome]) -> None:
+    def __init__(self, seq: int, at: int, books: Books, known: Mapping[str, Outcome]) -> None:
         self.postings: list[Posting] = []
+        self.fresh: dict[str, Outcome] = {}  # of each posting, by its command's id
         self.books = books
         self._seq = seq
         self._at = at
-        self._fresh: dict[str, Outcome] = {}
-        self._known = (self._fresh, *known)
+        self._known = known
 
     def each(self, commands: Sequence[Command], *, final: bool) -> list[Outcome]:
         """Decides commands one after the other. RequestIdReused if one's id stands for another command; then those
@@ -71,13 +71,13 @@ class Draft:
         return self._record(command, decision)
 
     def _find(self, command: Command) -> Outcome | None:
-        for outcomes in self._known:
-            if outcome := outcomes.get(command.id):
-                # Tuples of two types may be equal, so that the types count too.
-                if type(outcome.command) is type(command) and outcome.command == command:
-                    return outcome
-                raise RequestIdReused("This id was used for another command; use a new one.", request_id=command.id)
-        return None
+        outcome = self.fresh.get(command.id) or self._known.get(command.id)
+        if outcome is None:
+            return None
+        # Tuples of two types may be equal, so that the types count too.
+        if type(outcome.command) is type(command) and outcome.command == command:
+            return outcome
+        raise RequestIdReused("This id was used for another command; use a new one.", request_id=command.id)
 
     def _passing(self, command: Command, decision: Decision) -> Outcome:
         return Outcome(command, decision, self._at, 0, 0)
@@ -85,7 +85,7 @@ class Draft:
     def _record(self, command: Command, decision: Decision, chain: int = 0) -> Outcome:
         if not isinstance(decision, Refusal):
             apply(self.books, decision)
-        outcome = self._fresh[command.id] = Outcome(command, decision, self._at, self._seq, len(self.postings))
+        outcome = self.fresh[command.id] = Outcome(command, decision, self._at, self._seq, len(self.postings))
         self.postings.append(Posting(command, decision, chain))
         return outcome
 

@@ -8,26 +8,26 @@ decides its own commands again, and appends behind it. So no lock is needed to b
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from services.rewards.ledger.accounts import Accounts
-from services.rewards.ledger.block import GENESIS, LARGEST_BLOCK, Block, Posting, decode
+from services.rewards.ledger.block import GENESIS, LARGEST_BLOCK, Block, decode, links
 from services.rewards.ledger.draft import Draft, Outcome, RequestIdReused
-from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.log import Log
 from services.rewards.ledger.model import Books, Command
-from services.rewards.ledger.postings import records
-from services.rewards.ledger.projector import Projector
-from services.rewards.ledger.store import Changes, Views
+from services.rewards.ledger.projector import LARGEST_LAG, Projector
+from services.rewards.ledger.seen import Seen
+from services.rewards.ledger.store import Views
 from services.shared.errors import ResourceExhausted, Unavailable
 from services.shared.telemetry import log
 
 _LARGEST_QUEUE = 20_000  # commands that may wait for a block
-_LARGEST_LAG = 20_000  # commands that may wait for the read models
 _LOOK_SECONDS = 1.0  # how often an idle engine looks for blocks of other replicas
-_REMEMBERED = 5_000  # outcomes kept at hand beyond those that are not in the read models yet
+_READ_AT_ONCE = 20  # blocks
+_REMEMBERED = 5_000  # outcomes kept at hand
 
 
 class LedgerBusy(ResourceExhausted):
@@ -48,10 +48,10 @@ class _Submission(NamedTuple):
 class Engine:
     """One partition. `run` is its job; `post` may be called as soon as it has been opened."""
 
-    def __init__(self, partition: int, log: Log, views: Views, clock: Callable[[], int], cached_members: int) -> None:
+    def __init__(self, partition: int, log: Log, views: Views, accounts: Accounts, clock: Callable[[], int]) -> None:
         self.partition = partition
-        self.projector = Projector(partition, views)
-        self.accounts = Accounts(partition, views, self.projector, cached_members)
+        self.accounts = accounts
+        self.projector = Projector(partition, views, accounts)
         self.head = 0
         self.at = 0  # the next block is not earlier
         self.turn = asyncio.Lock()  # held by whoever moves the head
@@ -64,6 +64,8 @@ class Engine:
         self._arrived = asyncio.Event()
         self._must_look = False
         self._outcomes: dict[str, Outcome] = {}
+        self._seen = Seen()
+        self._began = 0
         # For whoever measures: commands and seconds of a commit; commands that were sent back.
         self.on_commit: Callable[[int, float], None] = lambda commands, seconds: None
         self.on_busy: Callable[[int], None] = lambda commands: None
@@ -76,16 +78,36 @@ class Engine:
         return self._queued
 
     async def open(self) -> None:
-        """Takes in what the log has behind the read models."""
-        mark = await self._views.watermark(self.partition)
-        if mark:
-            block = await self._log.block(self.partition, mark)
+        """Takes in what the log has behind the read models; with none of them, the whole log."""
+        checkpoint = await self._views.checkpoint(self.partition)
+        if checkpoint.seq:
+            block = await self._log.block(self.partition, checkpoint.seq)
             if block is None:
-                raise LedgerDamaged(f"partition {self.partition} has lost its block {mark}")
-            self.head, self._hash, self.at = mark, block.hash, block.at
-        self.projector.done = mark
-        await self.accounts.open()
+                raise LedgerDamaged(f"partition {self.partition} has lost its block {checkpoint.seq}")
+            self.head, self._hash, self.at = block.seq, block.hash, block.at
+        self._began = self.head
+        self.projector.open(self.head)
+        self.accounts.open(checkpoint)
         await self.catch_up()
+
+    async def remember(self) -> None:
+        """Learns the ids of all commands from before this process, so that new ones need not be looked for. A job;
+        until it is done, they are.
+        """
+        seq = 1
+        while seq <= self._began:
+            try:
+                found = await self._log.ids(self.partition, range(seq, min(seq + _READ_AT_ONCE, self._began + 1)))
+            except Exception as error:
+                log.warning("ledger reads ids again", partition=self.partition, error=repr(error))
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            for ids in found.values():
+                for id in ids:
+                    self._seen.add(id)
+                await asyncio.sleep(0)
+            seq += _READ_AT_ONCE
+        self._seen.complete = True
 
     async def run(self) -> None:
         """Until cancelled; then who still waits is told that the fate of its commands is not known."""
@@ -152,19 +174,20 @@ class Engine:
 
     async def _commit(self, batch: list[_Submission]) -> None:
         began = time.perf_counter()
-        while self.projector.lag > _LARGEST_LAG:
+        while self.projector.lag > LARGEST_LAG:
             await self.projector.reached(self.projector.done + 1)
         commands = [command for submission in batch for command in submission.commands]
-        old = await self._recorded([command.id for command in commands])
         while True:
+            old = await self._recorded([command.id for command in commands])
             at = max(self._clock(), self.at)
-            draft = Draft(self.head + 1, at, await self.accounts.load(commands), self._outcomes, old)
+            draft = Draft(self.head + 1, at, await self.accounts.load(commands), old)
             answers = [_answer(draft, submission) for submission in batch]
             if not draft.postings:
                 break
-            block = Block.build(self.partition, self.head + 1, at, self._hash, draft.postings)
-            if await self._log.append(block):
-                self._install(block, draft.postings, draft.books)
+            before = links(self.accounts.before(draft.books))
+            block = Block.build(self.partition, self.head + 1, at, self._hash, draft.postings, before)
+            if await self._log.append(block, list(draft.fresh)):
+                self._install(block, draft.fresh, draft.books)
                 break
             await self.catch_up()
         for submission, answer in zip(batch, answers, strict=True):
@@ -179,51 +202,48 @@ class Engine:
     async def _recorded(self, ids: Sequence[str]) -> dict[str, Outcome]:
         """What became of those of the commands that were decided before, however long ago."""
         found = {id: outcome for id in ids if (outcome := self._outcomes.get(id))}
-        places = await self._views.places(self.partition, [id for id in ids if id not in found])
-        seqs = sorted({seq for seq, _ in places.values()})
-        blocks = {
-            block.seq: (block.at, decode(block.payload)) for block in await self._log.blocks(self.partition, seqs)
-        }
-        for id, (seq, place) in places.items():
-            if seq not in blocks:
-                raise LedgerDamaged(f"partition {self.partition} has lost its block {seq}")
-            at, postings = blocks[seq]
-            found[id] = Outcome(*postings[place][:2], at, seq, place)
+        wanted = self._seen.perhaps([id for id in ids if id not in found])
+        if wanted:
+            for block in await self._log.holding(self.partition, wanted):
+                for id in wanted:
+                    for place, (command, decision, _) in block.mentions(id):
+                        if command.id == id:
+                            found[id] = Outcome(command, decision, block.at, block.seq, place)
         return found
 
     async def catch_up(self) -> None:
         """Takes in the blocks that others have appended. For whoever holds the turn."""
         while blocks := await self._log.read(self.partition, self.head + 1):
             for block in blocks:
-                if block.previous != self._hash or not block.intact:
-                    raise LedgerDamaged(f"partition {self.partition}, block {block.seq}: the chain is broken")
-                postings = decode(block.payload)
-                self._install(block, postings, await self.accounts.replay(block.seq, postings))
+                await self._take_in(block)
+            if self.projector.lag > LARGEST_LAG:
+                await self.projector.flush()
         self._must_look = False
 
-    def _install(self, block: Block, postings: Sequence[Posting], books: Books) -> None:
-        self.head, self._hash, self.at = block.seq, block.hash, max(self.at, block.at)
-        for place, (command, decision, _) in enumerate(postings):
-            self._outcomes[command.id] = Outcome(command, decision, block.at, block.seq, place)
-        members, partners, transit = self.accounts.install(block.seq, books)
-        self.projector.offer(
-            Changes(
-                block.seq,
-                {id: (account, block.seq, next_due(account)) for id, account in members.items()},
-                {id: (account, block.seq) for id, account in partners.items()},
-                (transit, block.seq) if transit else None,
-                records(block.seq, block.at, postings),
-            )
-        )
-        self._forget()
-        self.on_change(members)
+    async def _take_in(self, block: Block) -> None:
+        if block.previous != self._hash or not block.intact:
+            raise LedgerDamaged(f"partition {self.partition}, block {block.seq}: the chain is broken")
+        postings = decode(block.payload)
+        books = await self.accounts.replay(block.seq, postings)
+        outcomes = {
+            command.id: Outcome(command, decision, block.at, block.seq, place)
+            for place, (command, decision, _) in enumerate(postings)
+        }
+        if block.links is None:  # stored by the first layout, which did not have them
+            block = block._replace(links=links(self.accounts.before(books)))
+            await self._log.complete(block, list(outcomes))
+        self._install(block, outcomes, books)
 
-    def _forget(self) -> None:
-        excess = len(self._outcomes) - _REMEMBERED - self.projector.lag
-        if excess > 0:
-            # The oldest come first, and those that are not in the read models yet are the newest.
-            for id in list(self._outcomes)[:excess]:
-                del self._outcomes[id]
+    def _install(self, block: Block, outcomes: Mapping[str, Outcome], books: Books) -> None:
+        self.head, self._hash, self.at = block.seq, block.hash, max(self.at, block.at)
+        self._outcomes.update(outcomes)
+        for id in outcomes:
+            self._seen.add(id)
+        for id in list(islice(self._outcomes, max(0, len(self._outcomes) - _REMEMBERED))):
+            del self._outcomes[id]
+        changed = self.accounts.install(block.seq, books)
+        self.projector.offer(block.seq, len(outcomes))
+        self.on_change(changed)
 
 
 def _answer(draft: Draft, submission: _Submission) -> list[Outcome] | Exception:

@@ -10,15 +10,18 @@ replicas an issue may be refused while its points are on their way. A gift betwe
 import asyncio
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 from services.rewards.ledger import log, store
-from services.rewards.ledger.block import LARGEST_BLOCK
+from services.rewards.ledger.accounts import Accounts, Held
+from services.rewards.ledger.block import LARGEST_BLOCK, Block
 from services.rewards.ledger.draft import Outcome
+from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.engine import Engine
 from services.rewards.ledger.model import (
+    NO_PARTNER,
     Cancel,
     Capture,
     Captured,
@@ -38,7 +41,7 @@ from services.rewards.ledger.model import (
     Settle,
     Take,
 )
-from services.rewards.ledger.postings import Record, Spend
+from services.rewards.ledger.postings import Record, Spend, records_of, spends
 from services.rewards.ledger.reversal import points_to_reverse
 from services.rewards.ledger.verify import Report, verify
 from services.shared.ids import new_id
@@ -47,6 +50,7 @@ from services.shared.mongo import Database, Indexes
 INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
 # How often an issue goes after allotment that others take before it; each time some of them are served.
 _ATTEMPTS = 20
+_DUE_LISTS = 20  # that one look for what is due goes through
 
 
 class Cut(NamedTuple):
@@ -75,12 +79,21 @@ class Ledger:
     """All partitions of the ledger in this process. `open` it, then let `run` run beside its use."""
 
     def __init__(
-        self, database: Database, partitions: int, clock: Callable[[], int], *, cached_members: int = 50_000
+        self,
+        database: Database,
+        partitions: int,
+        clock: Callable[[], int],
+        *,
+        cached_members: int = 20_000,
+        cached_bytes: int = 100_000_000,
     ) -> None:
         self.log = log.Log(database)
         self.views = store.Views(database)
-        each = max(1, cached_members // partitions)
-        self.engines = [Engine(number, self.log, self.views, clock, each) for number in range(partitions)]
+        bounds = {"cached_members": cached_members // partitions, "cached_bytes": cached_bytes // partitions}
+        self.engines = [
+            Engine(number, self.log, self.views, Accounts(number, partitions, self.views, **bounds), clock)
+            for number in range(partitions)
+        ]
         self._filling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wanted: defaultdict[tuple[int, str], int] = defaultdict(int)
 
@@ -94,6 +107,7 @@ class Ledger:
         async with asyncio.TaskGroup() as group:
             for each in self.engines:
                 group.create_task(each.run())
+                group.create_task(each.remember())
                 group.create_task(each.projector.run())
 
     def on_change(self, listener: Callable[[Iterable[str]], None]) -> None:
@@ -207,23 +221,35 @@ class Ledger:
         found = await asyncio.gather(
             *(self.engines[partition].accounts.members(part) for partition, part in by_partition.items())
         )
-        return {id: account for part in found for id, account in part.items()}
+        return {id: held.account for part in found for id, held in part.items()}
 
-    async def entries(self, member: str, before: str, limit: int) -> list[Record]:
-        """A member's records that moved points, newest first; those that sort below `before`, if that is set."""
-        await self._projected([self.partition(member)])
-        return await self.views.entries(member, before, limit)
+    async def entries(self, member: str, before: tuple[int, int] | None, limit: int) -> list[Record]:
+        """A member's records that moved points, newest first: so many, or a few more of the last block's. With `before`
+        only those up to that place, a block and an index.
+        """
+        found: list[Record] = []
+        seq = before[0] if before else (await self._held(member)).last
+        async for block, theirs in self._history(member, seq):
+            found += [r for r in theirs if before is None or (block.seq, r.place) <= before]
+            if len(found) >= limit:
+                break
+        return found
 
     async def balance_at(self, member: str, at: int) -> int:
-        """The member's balance as of a moment: the sum of all that moved it up to then (R11)."""
-        await self._projected([self.partition(member)])
-        return await self.views.balance_at(member, at)
+        """The member's balance as of a moment: what it is, less all that moved it after then (R11)."""
+        held = await self._held(member)
+        balance = held.account.balance
+        async for block, theirs in self._history(member, held.last):
+            if block.at <= at:
+                break
+            balance -= sum([entry.points for record in theirs for entry in record.entries])
+        return balance
 
     async def partner_totals(self, ids: Iterable[str] | None = None) -> list[Totals]:
         """Partners' points over all partitions, by id; all partners' with None. Zeros for who has none."""
-        wanted = sorted(set(ids) if ids is not None else await self._all_partners())
-        parts = await asyncio.gather(*(engine.accounts.partners(wanted) for engine in self.engines))
-        return [_totals(id, [part[id] for part in parts]) for id in wanted]
+        known = [each.accounts.partners for each in self.engines]
+        wanted = sorted(set(ids) if ids is not None else set().union(*known))
+        return [_totals(id, [part.get(id, NO_PARTNER) for part in known]) for id in wanted]
 
     async def cut(self, at: int) -> Cut:
         """Where the logs stand: whatever comes behind, through this process, is later than the cut's time.
@@ -246,19 +272,31 @@ class Ledger:
 
     async def spends(self, after: Mapping[str, int], until: Mapping[str, int]) -> list[Spend]:
         """What was spent between two cuts' heads, by time and then by place in the log. The same for ever."""
-        await asyncio.gather(*(each.projector.reached(until[str(each.partition)]) for each in self.engines))
-        parts = await asyncio.gather(
-            *(
-                self.views.spends(each.partition, after.get(str(each.partition), 0), until[str(each.partition)])
-                for each in self.engines
-            )
-        )
-        return sorted(spend for part in parts for spend in part)
+        found: list[Spend] = []
+        for each in self.engines:
+            seq, last = after.get(str(each.partition), 0) + 1, until[str(each.partition)]
+            while seq <= last:
+                for block in await self.log.read(each.partition, seq):
+                    if block.seq <= last:
+                        found += spends(block)
+                    seq = block.seq + 1
+                    await asyncio.sleep(0)
+        return sorted(found)
 
     async def due(self, at: int, limit: int) -> list[str]:
-        """Members on whose accounts time has something to do that nobody has come across."""
-        await self._projected(range(len(self.engines)))
-        return await self.views.due(at, limit)
+        """Members on whose accounts time has something to do that nobody has come across, longest overdue first; it
+        may be a minute until a member is among them.
+        """
+        found = {id: moment for each in self.engines for id, moment in each.accounts.due(at).items()}
+        for due_list in await self.views.due_lists(at // store.MINUTE, _DUE_LISTS):
+            moments = {id: next_due(account) for id, account in (await self.members(due_list.members)).items()}
+            overdue = {id: moment for id, moment in moments.items() if moment is not None and moment <= at}
+            if not overdue and due_list.minute < at // store.MINUTE and self._has(due_list):
+                await self.views.drop_due(due_list.id)
+            found |= overdue
+            if len(found) >= limit:
+                break
+        return sorted(found, key=found.__getitem__)[:limit]
 
     async def complete_passages(self) -> None:
         """Completes what a crash has left in transit."""
@@ -267,6 +305,10 @@ class Ledger:
                 await self._complete(each.partition, passage)
             for gift in each.accounts.transit.gifts:
                 await self._deliver(each.partition, gift)
+
+    async def project(self) -> None:
+        """Waits until the read models have everything that this process has in its logs. No read needs it."""
+        await asyncio.gather(*(each.projector.reached(each.head) for each in self.engines))
 
     async def verify(self) -> Report:
         """Checks everything that is stored, and says what is wrong first."""
@@ -308,11 +350,11 @@ class Ledger:
         async with self._filling[partner]:
             wanted = self._wanted[key]  # what others wait for here comes with it
             self._wanted[key] -= need
-            if (await self._left(partition, partner)) >= need:
+            if self._left(partition, partner) >= need:
                 return True  # another one has brought it meanwhile
             await asyncio.gather(*(engine.look() for engine in self.engines))
             await self.complete_passages()
-            left = [await self._left(number, partner) for number in range(len(self.engines))]
+            left = [self._left(number, partner) for number in range(len(self.engines))]
             if sum(left) < least:
                 return False
             wanted -= left[partition]
@@ -325,8 +367,8 @@ class Ledger:
                 brought += await self._move(partner, source, partition, max(wanted - brought, share))
             return brought > 0
 
-    async def _left(self, partition: int, partner: str) -> int:
-        return (await self.engines[partition].accounts.partners([partner]))[partner].left
+    def _left(self, partition: int, partner: str) -> int:
+        return self.engines[partition].accounts.partners.get(partner, NO_PARTNER).left
 
     async def _move(self, partner: str, source: int, target: int, points: int) -> int:
         outcome = (await self.engines[source].post([Send(new_id("passage"), partner, points, target)]))[0]
@@ -349,12 +391,19 @@ class Ledger:
         await self.engines[source].post([Settle(f"done:{id}", id)])
         return outcome.refusal is None
 
-    async def _projected(self, partitions: Iterable[int]) -> None:
-        await asyncio.gather(*(self.engines[p].projector.reached(self.engines[p].head) for p in partitions))
+    async def _held(self, member: str) -> Held:
+        return (await self.engines[self.partition(member)].accounts.members([member]))[member]
 
-    async def _all_partners(self) -> set[str]:
-        stored = await self.views.partner_ids()
-        return stored.union(*(engine.accounts.known_partners for engine in self.engines))
+    async def _history(self, member: str, seq: int) -> AsyncIterator[tuple[Block, list[Record]]]:
+        """The blocks that touch a member, from that one backwards, each with the member's records, newest first."""
+        partition = self.partition(member)
+        while seq and (block := await self.log.block(partition, seq)):
+            yield block, [r for r in reversed(records_of(block, block.mentions(member))) if r.member == member]
+            seq = block.before(member) or 0
+
+    def _has(self, due_list: store.DueList) -> bool:
+        """Whether the block that a list stems from has been taken in here."""
+        return due_list.partition < len(self.engines) and self.engines[due_list.partition].head >= due_list.seq
 
 
 def _totals(id: str, parts: Sequence[Partner]) -> Totals:

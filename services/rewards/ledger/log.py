@@ -1,5 +1,7 @@
 """The log on MongoDB: a block is one document, and its place in the chain is its `_id`."""
 
+from collections.abc import Iterable, Sequence
+
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
@@ -7,12 +9,21 @@ from services.rewards.ledger.block import Block
 from services.shared.mongo import Collection, Database, Document, Indexes
 
 BLOCKS = "ledger_blocks"
-INDEXES: Indexes = {BLOCKS: list[IndexModel](), "ledger_meta": list[IndexModel]()}
+INDEXES: Indexes = {BLOCKS: [IndexModel([("ids", 1)])], "ledger_meta": list[IndexModel]()}
 _AT_ONCE = 20
+# Ids that one query asks for: what a long list costs the embedded server grows with its square.
+_ASKED_AT_ONCE = 25
 
 
 class PartitionCountChanged(RuntimeError):
     """The ledger was made with another number of partitions; accounts would be looked for in the wrong ones."""
+
+
+class BlockMalformed(ValueError):
+    """A stored block lacks a field, or has something else in it."""
+
+    def __init__(self, partition: int, seq: int, field: str) -> None:
+        super().__init__(f"partition {partition}, block {seq}, field {field}: cannot be read")
 
 
 class Log:
@@ -34,8 +45,10 @@ class Log:
                     f"set ALLIANCE_LEDGER_PARTITIONS={row.get('count')}."
                 ) from None
 
-    async def append(self, block: Block) -> bool:
-        """Stores the block, durably; False if its place is taken by another. Doing it again changes nothing."""
+    async def append(self, block: Block, ids: Sequence[str]) -> bool:
+        """Stores the block with its commands' ids, durably; False if its place is taken by another. Doing it again
+        changes nothing.
+        """
         try:
             await self._blocks.insert_one(
                 {
@@ -44,6 +57,8 @@ class Log:
                     "previous": block.previous,
                     "payload": block.payload,
                     "hash": block.hash,
+                    "ids": ids,
+                    "links": block.links,
                 }
             )
         except DuplicateKeyError:
@@ -51,6 +66,13 @@ class Log:
             taken = await self.block(block.partition, block.seq)
             return taken is not None and taken.hash == block.hash
         return True
+
+    async def complete(self, block: Block, ids: Sequence[str]) -> None:
+        """Adds ids and links to a block that was stored without. They follow from the log: whoever adds them, and
+        however often, they are the same.
+        """
+        place = {"_id": _place(block.partition, block.seq)}
+        await self._blocks.update_one(place, {"$set": {"ids": ids, "links": block.links}})
 
     async def block(self, partition: int, seq: int) -> Block | None:
         """The block at that place."""
@@ -65,16 +87,24 @@ class Log:
             seq += 1
         return blocks
 
-    async def blocks(self, partition: int, seqs: list[int]) -> list[Block]:
-        """The blocks at those places."""
-        return [
-            block
-            for start in range(0, len(seqs), _AT_ONCE)
-            for block in await self._find(partition, seqs[start : start + _AT_ONCE])
-        ]
+    async def holding(self, partition: int, ids: Sequence[str]) -> list[Block]:
+        """The partition's blocks that have these commands."""
+        found: dict[int, Block] = {}
+        for start in range(0, len(ids), _ASKED_AT_ONCE):
+            wanted = {"ids": {"$in": ids[start : start + _ASKED_AT_ONCE]}}
+            async for row in self._blocks.find(wanted, {"ids": 0}):
+                block = _block(row)
+                if block.partition == partition:
+                    found[block.seq] = block
+        return list(found.values())
 
-    async def _find(self, partition: int, seqs: "range | list[int]") -> list[Block]:
-        rows = self._blocks.find({"_id": {"$in": [_place(partition, seq) for seq in seqs]}})
+    async def ids(self, partition: int, seqs: Iterable[int]) -> dict[int, list[str]]:
+        """The commands' ids that are stored with blocks, by block; those found."""
+        rows = self._blocks.find({"_id": {"$in": [_place(partition, seq) for seq in seqs]}}, {"ids": 1})
+        return {partition_and_seq(row["_id"])[1]: row.get("ids") async for row in rows}
+
+    async def _find(self, partition: int, seqs: Iterable[int]) -> list[Block]:
+        rows = self._blocks.find({"_id": {"$in": [_place(partition, seq) for seq in seqs]}}, {"ids": 0})
         return [_block(row) async for row in rows]
 
 
@@ -90,4 +120,12 @@ def partition_and_seq(place: str) -> tuple[int, int]:
 
 
 def _block(row: Document) -> Block:
-    return Block(*partition_and_seq(row["_id"]), row["at"], row["previous"], row["payload"], row["hash"])
+    partition, seq = partition_and_seq(row["_id"])
+    for field in ("previous", "payload", "hash"):
+        if not isinstance(row.get(field), bytes):
+            raise BlockMalformed(partition, seq, field)
+    if not isinstance(row.get("at"), int):
+        raise BlockMalformed(partition, seq, "at")
+    if not isinstance(row.get("links", b""), bytes):
+        raise BlockMalformed(partition, seq, "links")
+    return Block(partition, seq, row["at"], row["previous"], row["payload"], row["hash"], row.get("links"))

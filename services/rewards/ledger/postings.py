@@ -1,10 +1,10 @@
 """What events mean in books and in wallets: double-entry legs, and the entries that a member reads. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
-from services.rewards.ledger.block import Posting
+from services.rewards.ledger.block import Block, Posting, decode
 from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import (
     Allotted,
@@ -84,16 +84,6 @@ class Record(NamedTuple):
     place: int
     at: int
     entries: tuple[Entry, ...]
-
-    @property
-    def order(self) -> str:
-        """Sorts a member's records by time, and so as in the log."""
-        return f"{self.member}:{order(self.at, self.seq, self.place)}"
-
-
-def order(at: int, seq: int, place: int) -> str:
-    """Sorts the records of any one member."""
-    return f"{at:013d}{seq:010d}{place:04d}"
 
 
 class Spend(NamedTuple):
@@ -180,14 +170,32 @@ def entries(events: Iterable[Event]) -> list[Entry]:
     return found
 
 
-def records(seq: int, at: int, postings: Sequence[Posting]) -> list[Record]:
-    """The records of a block."""
+def records(seq: int, at: int, postings: Iterable[Posting]) -> list[Record]:
+    """The records of a block's postings."""
+    return [_record(seq, at, place, posting) for place, posting in enumerate(postings)]
+
+
+def records_of(block: Block, postings: Iterable[tuple[int, Posting]]) -> list[Record]:
+    """The records of some of a block's postings, which come with their places."""
+    return [_record(block.seq, block.at, place, posting) for place, posting in postings]
+
+
+def spends(block: Block) -> list[Spend]:
+    """The spends in a block, in order."""
     found = []
-    for place, (command, decision, _) in enumerate(postings):
-        moved = () if isinstance(decision, Refusal) else tuple(entries(decision))
-        member: str = getattr(command, "member", "") if moved else ""
-        found.append(Record(command.id, member, seq, place, at if moved else 0, moved))
+    for record in records(block.seq, block.at, decode(block.payload)):
+        for number, entry in enumerate(record.entries):
+            if entry.kind in SPENDS:
+                id = f"{block.at:013d}-{block.partition:04d}{block.seq:010d}{record.place:04d}{number:02d}"
+                found.append(Spend(id, block.at, entry))
     return found
+
+
+def _record(seq: int, at: int, place: int, posting: Posting) -> Record:
+    command, decision, _ = posting
+    moved = () if isinstance(decision, Refusal) else tuple(entries(decision))
+    member: str = getattr(command, "member", "") if moved else ""
+    return Record(command.id, member, seq, place, at if moved else 0, moved)
 
 
 def _transfer(source: Account, target: Account, points: int) -> tuple[tuple[Account, int], ...]:

@@ -1,90 +1,127 @@
-"""Brings one partition's read models up to the log, block after block, some way behind the engine."""
+"""Brings one partition's read models up to the log: in the background, and rarely.
+
+Nothing that is acknowledged waits for it, and no read does: what is not written yet is at hand in memory, and after a
+crash it is made again from the log. So it writes when the partition has nothing else to do, or when so much waits that
+making it again would take long; then each bucket once, however many blocks have touched it.
+"""
 
 import asyncio
+from collections import defaultdict, deque
 
-from services.rewards.ledger.store import Changes, Views
+from services.rewards.ledger.accounts import Accounts, Held
+from services.rewards.ledger.dues import next_due
+from services.rewards.ledger.store import MINUTE, Bucket, Checkpoint, Views, body_of, line, stored
 from services.shared.telemetry import log
 
 _RETRY_SECONDS = (0.05, 2.0)
-_AT_ONCE = 8_000  # records in one round: more write a busy account less often, and let callers wait longer
+_IDLE_SECONDS = 1.0  # without a new block, before what waits is written
+_ENOUGH = 25_000  # commands: so many wait at most before they are written, however busy the partition is
+_AT_ONCE = 64  # buckets in one round
+LARGEST_LAG = 50_000  # commands: to make the accounts again from so many takes about a second
 
 
 class Projector:
-    """What the engine hands over is written in order; several blocks at once when it falls behind."""
+    """The engine offers each block that it has taken in; `run` is a job, and `flush` may be called without it."""
 
-    def __init__(self, partition: int, views: Views) -> None:
+    def __init__(self, partition: int, views: Views, accounts: Accounts) -> None:
+        self.done = 0  # the block up to which, with it, everything is written
+        self.lag = 0  # commands that are in the log and not in the read models yet
         self._partition = partition
         self._views = views
-        self._waiting: list[Changes] = []
-        self._arrived = asyncio.Event()
-        self._watchers: list[tuple[int, asyncio.Future[None]]] = []
-        self.done = 0  # the block up to which, with it, everything is written
+        self._accounts = accounts
+        self._waiting: deque[tuple[int, int]] = deque()
+        self._head = 0
+        self._wanted = 0
+        self._offered = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._writing = asyncio.Lock()
 
-    @property
-    def lag(self) -> int:
-        """Commands that are in the log and not in the read models yet."""
-        return sum(len(changes.records) for changes in self._waiting)
+    def open(self, seq: int) -> None:
+        """Begins behind that block."""
+        self.done = self._head = seq
 
-    def offer(self, changes: Changes) -> None:
-        """The next block's changes."""
-        self._waiting.append(changes)
-        self._arrived.set()
+    def offer(self, seq: int, commands: int) -> None:
+        """The accounts have a block more."""
+        self._head = seq
+        self._waiting.append((seq, commands))
+        self.lag += commands
+        self._offered.set()
 
     async def reached(self, seq: int) -> None:
-        """Waits until that block is in the read models."""
-        if self.done >= seq:
-            return
-        future = asyncio.get_running_loop().create_future()
-        self._watchers.append((seq, future))
-        await future
+        """Waits until that block is in the read models, without waiting for idleness."""
+        self._wanted = max(self._wanted, seq)
+        self._offered.set()
+        async with self._progress:
+            await self._progress.wait_for(lambda: self.done >= seq)
 
     async def run(self) -> None:
-        """Until cancelled. What is left then is projected from the log at the next start."""
+        """Until cancelled. What is left then is made again from the log at the next start."""
         failures = 0
         while True:
-            if not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-            blocks = self._next()
+            await self._due()
             try:
-                await self._views.write(self._partition, _merge(blocks))
+                await self.flush()
+                failures = 0
             except Exception as error:
                 first, most = _RETRY_SECONDS
                 if failures == 0:
-                    log.warning("ledger projection waits", partition=self._partition, error=str(error))
+                    log.warning("ledger projection waits", partition=self._partition, error=repr(error))
                 await asyncio.sleep(min(most, first * 2**failures))
                 failures = min(failures + 1, 10)
-                continue
-            failures = 0
-            del self._waiting[: len(blocks)]
-            self.done = blocks[-1].seq
-            self._tell()
 
-    def _next(self) -> list[Changes]:
-        blocks: list[Changes] = []
-        records = 0
-        for changes in self._waiting:
-            records += len(changes.records)
-            if blocks and records > _AT_ONCE:
-                break
-            blocks.append(changes)
-        return blocks
+    async def flush(self) -> None:
+        """Writes everything up to the last block that was offered."""
+        async with self._writing:
+            if self.done < self._head:
+                await self._write()
+        async with self._progress:
+            self._progress.notify_all()
 
-    def _tell(self) -> None:
-        for seq, future in self._watchers:
-            if seq <= self.done and not future.done():
-                future.set_result(None)
-        self._watchers = [(seq, future) for seq, future in self._watchers if seq > self.done]
+    async def _due(self) -> None:
+        """Waits until there is a reason to write."""
+        while True:
+            behind = self.done < self._head
+            if behind and (self._wanted > self.done or self.lag >= _ENOUGH):
+                return
+            self._offered.clear()
+            try:
+                async with asyncio.timeout(_IDLE_SECONDS if behind else None):
+                    await self._offered.wait()
+            except TimeoutError:
+                return
 
+    async def _write(self) -> None:
+        seq = self._head
+        rest = Checkpoint(seq, self._accounts.transit, dict(self._accounts.partners))
+        leaving = self._accounts.leave()
+        by_bucket: defaultdict[int, dict[str, Held]] = defaultdict(dict)
+        for member, held in leaving.items():
+            by_bucket[self._accounts.bucket_of(member)][member] = held
+        numbers = sorted(by_bucket)
+        for start in range(0, len(numbers), _AT_ONCE):
+            part = numbers[start : start + _AT_ONCE]
+            await self._write_buckets(seq, {number: by_bucket[number] for number in part})
+        await self._views.write_checkpoint(self._partition, rest)
+        self._accounts.left()
+        self.done = seq
+        while self._waiting and self._waiting[0][0] <= seq:
+            self.lag -= self._waiting.popleft()[1]
 
-def _merge(blocks: list[Changes]) -> Changes:
-    """Of each account only the last state is written."""
-    if len(blocks) == 1:
-        return blocks[0]
-    return Changes(
-        seq=blocks[-1].seq,
-        members={id: row for block in blocks for id, row in block.members.items()},
-        partners={id: row for block in blocks for id, row in block.partners.items()},
-        transit=next((block.transit for block in reversed(blocks) if block.transit), None),
-        records=[record for block in blocks for record in block.records],
-    )
+    async def _write_buckets(self, seq: int, changed: dict[int, dict[str, Held]]) -> None:
+        fresh: dict[int, Bucket] = {}
+        due: defaultdict[int, list[str]] = defaultdict(list)
+        for number, bucket in (await self._accounts.buckets(changed)).items():
+            if bucket.seq >= seq:
+                continue  # another replica is ahead, or a crash came behind this write
+            lines = bucket.lines()
+            for member, (account, last, _) in changed[number].items():
+                moment = next_due(account)
+                if moment is not None and (member not in lines or stored(lines[member])[1].due != moment):
+                    due[moment // MINUTE].append(member)
+                lines[member] = line(member, account, last, moment)
+            fresh[number] = Bucket(seq, body_of(lines))
+            await asyncio.sleep(0)
+        # Lists first: an account that is stored has been noted.
+        await self._views.note_due(self._partition, seq, min(changed), due)
+        await self._views.write_buckets(self._partition, fresh)
+        self._accounts.wrote(fresh)

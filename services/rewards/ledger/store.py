@@ -1,9 +1,19 @@
-"""The ledger's read models on MongoDB: accounts as they are, and what each command did. All of it follows from the log.
+"""The ledger's read models on MongoDB: accounts as they are, and when time will do something to them. All of it follows
+from the log, and may be thrown away and made again.
 
-Accounts and entries are kept as JSON in one binary field each: the server never looks inside, and stores them faster.
+A partition's members lie in 128 buckets, by the hash of their ids; a bucket is one document with a line of JSON for
+each member, sorted: [id, the block that touched it last, when time will change it, and the account's fields]. So one
+write serves many members, one read finds one of them, and the server never looks inside. What is not per member
+(partners' sub-accounts, in-transit) is in the partition's checkpoint, whose `seq` says up to which block everything is
+written.
+
+A due list names members on whose accounts time has something to do in a certain minute. Lists are added when an
+account's next moment changes, and removed when their minute is over and nothing in them is due any more; an account
+that has moved on meanwhile does no harm in a list.
 """
 
-import asyncio
+import re
+import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,219 +22,223 @@ from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from services.rewards.ledger.model import Debt, Gift, Hold, Lot, Member, Partner, Passage, Pending, Tally, Transit
-from services.rewards.ledger.postings import SPENDS, Entry, EntryKind, Record, Spend, order
 from services.shared.mongo import Collection, Database, Document, Indexes
 
 INDEXES: Indexes = {
-    "ledger_members": [IndexModel([("state.due", 1)], sparse=True)],
-    "ledger_partners": [IndexModel([("partner", 1)])],
-    "ledger_records": [
-        IndexModel([("order", 1)], sparse=True),
-        IndexModel([("spend", 1)], sparse=True),
-    ],
+    "ledger_accounts": list[IndexModel](),
+    "ledger_checkpoints": list[IndexModel](),
+    "ledger_due": [IndexModel([("minute", 1)])],
 }
+BUCKETS = 128  # of a partition; with the number of partitions it says where a member is looked for
+MINUTE = 60_000  # milliseconds
+_ID = re.compile(rb'\[("(?:[^"\\]|\\.)*")')
+_LARGEST_LIST = 1_000  # members
 _DUPLICATE = 11000
-# Documents that one query asks for by their ids: what a long list costs the embedded server grows with its square.
-_FOUND_AT_ONCE = 25
-_WRITTEN_AT_ONCE = 500  # documents: far from what a connection waits for, however much a round has to write
+_FOUND_AT_ONCE = 25  # documents by their ids: what a long list costs the embedded server grows with its square
 
 
-class Changes(NamedTuple):
-    """What blocks up to `seq` did to the read models: accounts as they are after the last block that touched them."""
+class ViewMalformed(ValueError):
+    """A stored read model cannot be read."""
+
+
+class Stored(NamedTuple):
+    """A member's account as stored: with the block that touched it last, and when time will do something to it."""
+
+    account: Member
+    last: int
+    due: int | None
+
+
+class Bucket(NamedTuple):
+    """Accounts as they are after the block `seq`; in `body` each is on a line of its own, behind a line's end."""
 
     seq: int
-    members: Mapping[str, tuple[Member, int, int | None]]  # the account, the block, when time will change it next
-    partners: Mapping[str, tuple[Partner, int]]
-    transit: tuple[Transit, int] | None
-    records: Sequence[Record]
+    body: bytes
+
+    def find(self, member: str) -> Stored | None:
+        """A member's account; None for who has none."""
+        start = self.body.find(b"\n[" + orjson.dumps(member) + b",")
+        if start < 0:
+            return None
+        end = self.body.find(b"\n", start + 1)
+        return stored(self.body[start + 1 : end if end > 0 else len(self.body)])[1]
+
+    def lines(self) -> dict[str, bytes]:
+        """Accounts as they are written, by member."""
+        return {orjson.loads(_ID.match(row)[1]): row for row in self.body.split(b"\n")[1:]}  # type: ignore[index]
+
+
+class Checkpoint(NamedTuple):
+    """What a partition has beside its members' accounts, as of the block `seq`."""
+
+    seq: int
+    transit: Transit
+    partners: dict[str, Partner]
+
+
+class DueList(NamedTuple):
+    """Members on whose accounts something is due in a minute since 1970, as of the block `seq`."""
+
+    id: str
+    partition: int
+    minute: int
+    seq: int
+    members: list[str]
+
+
+def bucket_of(member: str, partitions: int) -> int:
+    """The bucket of a member's account, within its partition."""
+    return zlib.crc32(member.encode()) // partitions % BUCKETS
+
+
+def line(member: str, account: Member, last: int, due: int | None) -> bytes:
+    """An account as it is written."""
+    return orjson.dumps((member, last, due, *account), default=tuple)
+
+
+def stored(line: bytes) -> tuple[str, Stored]:
+    """The reverse of `line`, with whose it is. ViewMalformed."""
+    try:
+        member, last, due, lots, holds, debts, pending, tally = orjson.loads(line)
+        account = Member(
+            _lots(lots),
+            tuple([Hold(*hold) for hold in holds]),
+            tuple([Debt(*debt) for debt in debts]),
+            tuple([Pending(due, issue, _lots(of)) for due, issue, of in pending]),
+            Tally(*tally),
+        )
+    except (TypeError, ValueError) as error:
+        raise ViewMalformed(f"field body: cannot be read: {error}") from error
+    return member, Stored(account, last, due)
+
+
+def body_of(lines: Mapping[str, bytes]) -> bytes:
+    """A bucket's body."""
+    return b"".join([b"\n" + lines[member] for member in sorted(lines)])
 
 
 class Views:
     """Every write has the number of the block that it stems from, and never replaces what stems from a later one."""
 
     def __init__(self, database: Database) -> None:
-        self._members: Collection = database["ledger_members"]
-        self._partners: Collection = database["ledger_partners"]
-        self._transits: Collection = database["ledger_transits"]
-        self._records: Collection = database["ledger_records"]
-        self._watermarks: Collection = database["ledger_watermarks"]
+        self._accounts: Collection = database["ledger_accounts"]
+        self._checkpoints: Collection = database["ledger_checkpoints"]
+        self._due: Collection = database["ledger_due"]
 
-    async def members(self, ids: Sequence[str]) -> dict[str, tuple[Member, int]]:
-        """Members' accounts, each with the block that touched it last; those found."""
-        return {row["_id"]: _member(row["state"]) for row in await _find(self._members, ids)}
+    async def checkpoint(self, partition: int) -> Checkpoint:
+        """A partition's latest; an empty one, of block 0, if there is none. ViewMalformed."""
+        row = await self._checkpoints.find_one({"_id": partition})
+        if row is None:
+            return Checkpoint(0, Transit(), {})
+        try:
+            state = row["state"]
+            content = orjson.loads(state["body"])
+            balance, passages, gifts = content["transit"]
+            transit = Transit(
+                balance,
+                tuple([Passage(*passage) for passage in passages]),
+                tuple([Gift(id, giver, to, _lots(lots)) for id, giver, to, lots in gifts]),
+            )
+            partners = {id: Partner(*account) for id, account in content["partners"].items()}
+            return Checkpoint(state["seq"], transit, partners)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise ViewMalformed(f"partition {partition}, checkpoint, field body: cannot be read: {error}") from error
 
-    async def partners(self, partition: int, ids: Sequence[str]) -> dict[str, tuple[Partner, int]]:
-        """Partners' sub-accounts in a partition; those found."""
-        rows = await _find(self._partners, [f"{partition}/{id}" for id in ids])
-        return {row["partner"]: _partner(row["state"]) for row in rows}
+    async def buckets(self, partition: int, numbers: Sequence[int]) -> dict[int, Bucket]:
+        """Those found of a partition's buckets. ViewMalformed."""
+        found = {}
+        for start in range(0, len(numbers), _FOUND_AT_ONCE):
+            wanted = [_place(partition, number) for number in numbers[start : start + _FOUND_AT_ONCE]]
+            async for row in self._accounts.find({"_id": {"$in": wanted}}):
+                found[int(row["_id"].partition("/")[2])] = _bucket(row)
+        return found
 
-    async def partner_ids(self) -> set[str]:
-        """The partners that have an account."""
-        return {row["partner"] async for row in self._partners.find({"partner": {"$gt": ""}}, {"partner": 1})}
+    async def due_lists(self, minute: int, limit: int) -> list[DueList]:
+        """Due lists up to that minute, earliest first."""
+        rows = self._due.find({"minute": {"$lte": minute}}, sort=[("minute", 1)], limit=limit)
+        return [_due_list(row) async for row in rows]
 
-    async def transit(self, partition: int) -> tuple[Transit, int]:
-        """A partition's in-transit account."""
-        row = await self._transits.find_one({"_id": partition})
-        return _transit(row["state"]) if row else (Transit(), 0)
+    async def all_due_lists(self, partition: int) -> AsyncIterator[DueList]:
+        """A partition's due lists, for a check of everything."""
+        async for row in self._due.find({}, comment="scan: verification reads everything"):
+            if (due_list := _due_list(row)).partition == partition:
+                yield due_list
 
-    async def places(self, partition: int, commands: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Where in the log commands stand, by their ids: block and index; those found."""
-        if not commands:
-            return {}
-        wanted = [f"{partition}/{command}" for command in commands]
-        rows = self._records.find({"_id": {"$in": wanted}}, {"seq": 1, "i": 1})
-        return {row["_id"].partition("/")[2]: (row["seq"], row["i"]) async for row in rows}
+    async def listed(self, partition: int, minute: int) -> set[str]:
+        """The members in a partition's due lists of a minute."""
+        rows = [_due_list(row) async for row in self._due.find({"minute": minute})]
+        return {member for row in rows if row.partition == partition for member in row.members}
 
-    async def records(self, partition: int, commands: Sequence[str]) -> dict[str, Record]:
-        """Records by command id; those found."""
-        rows = await _find(self._records, [f"{partition}/{command}" for command in commands])
-        return {record.command: record for record in map(_record, rows)}
+    async def write_buckets(self, partition: int, buckets: Mapping[int, Bucket]) -> None:
+        """Doing it again, or after later ones, changes nothing."""
+        changes = [_newer(_place(partition, number), *bucket) for number, bucket in buckets.items()]
+        if changes:
+            await self._accounts.bulk_write(changes, ordered=False)
 
-    async def entries(self, member: str, before: str, limit: int) -> list[Record]:
-        """A member's records that moved points, newest first; those that sort below `before`, if that is set."""
-        wanted = {"order": {"$gt": f"{member}:", "$lt": f"{member}:{before or '~'}"}}
-        rows = self._records.find(wanted, sort=[("order", -1)], limit=limit)
-        return [_record(row) async for row in rows]
+    async def write_checkpoint(self, partition: int, checkpoint: Checkpoint) -> None:
+        """As `write_buckets`; to be done when all buckets are written up to there."""
+        content = {"transit": checkpoint.transit, "partners": checkpoint.partners}
+        body = orjson.dumps(content, default=tuple, option=orjson.OPT_SORT_KEYS)
+        change = _newer(partition, checkpoint.seq, body)
+        await self._checkpoints.bulk_write([change])
 
-    async def balance_at(self, member: str, at: int) -> int:
-        """The sum of what moved a member's points up to that moment."""
-        rows = self._records.find({"order": {"$gt": f"{member}:", "$lt": f"{member}:{order(at + 1, 0, 0)}"}})
-        return sum([entry.points async for row in rows for entry in _record(row).entries])
-
-    async def spends(self, partition: int, after: int, until: int) -> list[Spend]:
-        """The spends in a partition's blocks behind `after` up to and with `until`, in order."""
-        wanted = {"spend": {"$gt": _spend(partition, after, 9999), "$lte": _spend(partition, until, 9999)}}
-        rows = self._records.find(wanted, sort=[("spend", 1)])
-        spends = []
-        async for row in rows:
-            for number, entry in enumerate(_record(row).entries):
-                if entry.kind in SPENDS:
-                    spends.append(Spend(f"{row['at']:013d}-{row['spend']}{number:02d}", row["at"], entry))
-        return spends
-
-    async def all_members(self) -> AsyncIterator[tuple[str, Member, int, int | None]]:
-        """Every member's account, block and next due moment, for a check of everything."""
-        async for row in self._members.find({}, comment="scan: verification reads everything"):
-            yield row["_id"], *_member(row["state"]), row["state"].get("due")
-
-    async def all_records(self) -> AsyncIterator[tuple[int, Record]]:
-        """Every record with its partition, for a check of everything."""
-        async for row in self._records.find({}, comment="scan: verification reads everything"):
-            yield int(row["_id"].partition("/")[0]), _record(row)
-
-    async def due(self, at: int, limit: int) -> list[str]:
-        """Members on whose accounts time has something to do, longest overdue first."""
-        rows = self._members.find({"state.due": {"$lte": at}}, {"_id": 1}, sort=[("state.due", 1)], limit=limit)
-        return [row["_id"] async for row in rows]
-
-    async def watermark(self, partition: int) -> int:
-        """The block up to which, with it, everything is in the read models."""
-        row = await self._watermarks.find_one({"_id": partition})
-        seq: int = row["state"]["seq"] if row else 0
-        return seq
-
-    async def write(self, partition: int, changes: Changes) -> None:
-        """Brings the read models up to `changes.seq`. Doing it again, or after a later one, changes nothing."""
-        members = [_state(id, seq, account, due=due) for id, (account, seq, due) in changes.members.items()]
-        partners = [
-            _state(f"{partition}/{id}", seq, account, partner=id) for id, (account, seq) in changes.partners.items()
+    async def note_due(self, partition: int, seq: int, part: int, members: Mapping[int, Sequence[str]]) -> None:
+        """Adds lists of members by minute; `part` tells one block's apart."""
+        rows = [
+            {
+                "_id": f"{partition:04d}/{minute:012d}/{seq:012d}/{part:04d}/{start}",
+                "minute": minute,
+                "members": orjson.dumps(ids[start : start + _LARGEST_LIST]),
+            }
+            for minute, ids in members.items()
+            for start in range(0, len(ids), _LARGEST_LIST)
         ]
-        transits = [_state(partition, changes.transit[1], changes.transit[0])] if changes.transit else []
-        await asyncio.gather(
-            _write(self._members, members),
-            _write(self._partners, partners),
-            _write(self._transits, transits),
-            self._insert(partition, changes.records),
-        )
-        await _write(self._watermarks, [_state(partition, changes.seq, ())])
+        if not rows:
+            return
+        try:
+            await self._due.insert_many(rows, ordered=False)
+        except BulkWriteError as error:
+            details: Mapping[str, Any] = error.details
+            if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
+                raise
 
-    async def _insert(self, partition: int, records: Sequence[Record]) -> None:
-        """A record that is there already is the same: it follows from the log."""
-        for start in range(0, len(records), _WRITTEN_AT_ONCE):
-            rows = [_row(partition, record) for record in records[start : start + _WRITTEN_AT_ONCE]]
-            try:
-                await self._records.insert_many(rows, ordered=False)
-            except BulkWriteError as error:
-                details: Mapping[str, Any] = error.details
-                if details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE for e in details["writeErrors"]):
-                    raise
+    async def drop_due(self, id: str) -> None:
+        """Removes a list whose time is over."""
+        await self._due.delete_one({"_id": id})
 
 
-async def _find(collection: Collection, ids: Sequence[str]) -> list[Document]:
-    """The documents with these ids, in any order."""
-    parts = [ids[start : start + _FOUND_AT_ONCE] for start in range(0, len(ids), _FOUND_AT_ONCE)]
-    found = await asyncio.gather(*(collection.find({"_id": {"$in": list(part)}}).to_list(None) for part in parts))
-    return [row for rows in found for row in rows]
+def _lots(rows: Sequence[Sequence[Any]]) -> tuple[Lot, ...]:
+    return tuple([Lot(*row) for row in rows])
 
 
-async def _write(collection: Collection, states: Sequence[UpdateOne]) -> None:
-    for start in range(0, len(states), _WRITTEN_AT_ONCE):
-        await collection.bulk_write(states[start : start + _WRITTEN_AT_ONCE], ordered=False)
+def _place(partition: int, number: int) -> str:
+    return f"{partition:04d}/{number:04d}"
 
 
-def _state(id: str | int, seq: int, account: Any, *, due: int | None = None, partner: str = "") -> UpdateOne:
-    """Puts an account as it is after that block in place of any that stems from an earlier one.
+def _newer(id: str | int, seq: int, body: bytes) -> UpdateOne:
+    """Puts what stems from a block in place of what stems from an earlier one.
 
     Documents compare field by field, in order: so `$max` goes by `seq`. (A guard in the filter would do the same, but
     the embedded server would look through the whole collection for it.)
     """
-    state: Document = {"seq": seq}
-    if due is not None:
-        state["due"] = due
-    state["body"] = orjson.dumps(account, default=tuple)
-    change: Document = {"$max": {"state": state}}
-    if partner:
-        change["$set"] = {"partner": partner}
-    return UpdateOne({"_id": id}, change, upsert=True)
+    return UpdateOne({"_id": id}, {"$max": {"state": {"seq": seq, "body": body}}}, upsert=True)
 
 
-def _spend(partition: int, seq: int, index: int) -> str:
-    return f"{partition:04d}{seq:010d}{index:04d}"
+def _bucket(row: Document) -> Bucket:
+    state = row.get("state")
+    if not isinstance(state, dict) or not isinstance(state.get("seq"), int):
+        raise ViewMalformed(f"accounts {row['_id']}, field seq: cannot be read")
+    if not isinstance(state.get("body"), bytes):
+        raise ViewMalformed(f"accounts {row['_id']}, field body: cannot be read")
+    return Bucket(state["seq"], state["body"])
 
 
-def _row(partition: int, record: Record) -> Document:
-    row: Document = {"_id": f"{partition}/{record.command}", "seq": record.seq, "i": record.place}
-    if record.entries:
-        row |= {"order": record.order, "at": record.at, "body": orjson.dumps(record.entries, default=tuple)}
-        if any(entry.kind in SPENDS for entry in record.entries):
-            row["spend"] = _spend(partition, record.seq, record.place)
-    return row
-
-
-def _record(row: Document) -> Record:
-    entries = tuple(
-        Entry(EntryKind(kind), points, reference, partner, _lots(lots), value)
-        for kind, points, reference, partner, lots, value in orjson.loads(row.get("body", b"[]"))
-    )
-    command = row["_id"].partition("/")[2]
-    return Record(command, row.get("order", "").partition(":")[0], row["seq"], row["i"], row.get("at", 0), entries)
-
-
-def _member(state: Document) -> tuple[Member, int]:
-    lots, holds, debts, pending, tally = orjson.loads(state["body"])
-    account = Member(
-        _lots(lots),
-        tuple([Hold(*hold) for hold in holds]),
-        tuple([Debt(*debt) for debt in debts]),
-        tuple([Pending(due, issue, _lots(of)) for due, issue, of in pending]),
-        Tally(*tally),
-    )
-    return account, state["seq"]
-
-
-def _partner(state: Document) -> tuple[Partner, int]:
-    return Partner(*orjson.loads(state["body"])), state["seq"]
-
-
-def _transit(state: Document) -> tuple[Transit, int]:
-    balance, passages, gifts = orjson.loads(state["body"])
-    transit = Transit(
-        balance,
-        tuple(Passage(*passage) for passage in passages),
-        tuple(Gift(id, giver, to, _lots(lots)) for id, giver, to, lots in gifts),
-    )
-    return transit, state["seq"]
-
-
-def _lots(rows: list[list[Any]]) -> tuple[Lot, ...]:
-    return tuple([Lot(*row) for row in rows])
+def _due_list(row: Document) -> DueList:
+    try:
+        partition, minute, seq, *_ = row["_id"].split("/")
+        members = orjson.loads(row["members"])
+        if int(minute) != row["minute"] or not all(isinstance(member, str) for member in members):
+            raise ValueError("field minute or members")
+        return DueList(row["_id"], int(partition), int(minute), int(seq), members)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ViewMalformed(f"due list {row['_id']}: cannot be read: {error}") from error

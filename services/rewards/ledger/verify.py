@@ -1,49 +1,59 @@
 """Walks the whole log and all read models, and names the first thing that is wrong.
 
 Of each partition: blocks without gaps, each with the hash of its content and of the block before it, times that never
-go back, payloads written in the one way there is, every command deciding again what it decided then, legs and books
-that sum to zero. Between partitions: what is received was sent. Of the read models: accounts as the log makes them, and
-records neither more nor fewer nor other than those of the log. The ledger may be in use meanwhile.
+go back, payloads written in the one way there is, every command deciding again what it decided then, no id twice, legs
+and books that sum to zero, ids and links that follow from the payload. Between partitions: what is received was sent.
+Of the read models: accounts as the log makes them at the block that they say they are from, none missing, none too
+many; and each account's next moment in a due list. The ledger may be in use meanwhile.
+
+It reads the log once, in order, and holds one partition at a time: what that takes of memory and disk, `scratch` says.
 """
 
 import asyncio
-import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from services.rewards.ledger import machine
-from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode
+from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode_again, links
 from services.rewards.ledger.dues import Events, next_due
 from services.rewards.ledger.effects import apply, touched
-from services.rewards.ledger.log import Log
+from services.rewards.ledger.log import BlockMalformed, Log
 from services.rewards.ledger.model import (
-    NO_MEMBER,
     NO_PARTNER,
     Books,
     Cancel,
     Captured,
     Decision,
+    Event,
     Gift,
     Given,
     Issue,
-    Member,
-    Partner,
     Received,
     Refusal,
     Reverse,
     Sent,
     Taken,
 )
-from services.rewards.ledger.postings import Account, Record, balances, legs, records
-from services.rewards.ledger.store import Views
+from services.rewards.ledger.postings import Account, balances, legs
+from services.rewards.ledger.scratch import Scratch
+from services.rewards.ledger.store import (
+    BUCKETS,
+    MINUTE,
+    Bucket,
+    Checkpoint,
+    ViewMalformed,
+    Views,
+    body_of,
+    bucket_of,
+    line,
+    stored,
+)
 
-# A passage between partitions: partner, points, and where it goes; or a gift.
+_UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+_READ_AT_ONCE = 16  # buckets
+# On its way between partitions: partner, points, and to which; or a gift.
 _Sent = tuple[str, int, int] | Gift
-
-_RETRIES = 50
-_RETRY_SECONDS = 0.1
 
 
 class Report(NamedTuple):
@@ -70,79 +80,120 @@ async def verify(
     progress: Callable[[int, int], Awaitable[None]] | None = None,
 ) -> Report:
     """Reads everything. `progress` is told partition and block now and then."""
-    walks = [_Walk(number, log, views, progress) for number in range(partitions)]
-    finding = ""
+    finding, commands, members = "", 0, 0
+    sent: dict[str, _Sent] = {}
+    received: list[tuple[int, str, _Sent, str]] = []
     try:
-        for walk in walks:
-            await walk.forward()
-        await _check_passages(walks)
-        await _caught_up(walks, views)
-        for walk in walks:
-            await walk.check_undone()
-        await _check_records(walks, views)
-        await _check_accounts(walks, views, partition_of)
-    except _Wrong as wrong:
+        for number in range(partitions):
+            walk = _Walk(number, partitions, log, views, progress)
+            try:
+                await walk.all(partition_of)
+            finally:
+                commands += walk.commands
+                members += sum(walk.members.values())
+                walk.close()
+            sent |= walk.sent
+            received += walk.received
+        await _check_passages(log, partitions, sent, received)
+    except (_Wrong, BlockMalformed, ViewMalformed) as wrong:
         finding = str(wrong)
-    return Report(finding, sum(walk.commands for walk in walks), sum(len(walk.books.members) for walk in walks))
+    return Report(finding, commands, members)
 
 
 class _Walk:
-    """A partition's log replayed from its first block."""
+    """A partition's log replayed from its first block, and its read models beside it."""
 
     def __init__(
-        self, partition: int, log: Log, views: Views, progress: Callable[[int, int], Awaitable[None]] | None
+        self,
+        partition: int,
+        partitions: int,
+        log: Log,
+        views: Views,
+        progress: Callable[[int, int], Awaitable[None]] | None,
     ) -> None:
         self.partition = partition
         self.head = 0
         self.commands = 0
-        self.books = Books()
-        self.touched: dict[str, int] = {}  # by which block an account was touched last
+        self.members: Counter[int] = Counter()  # how many have an account, by bucket
         self.sent: dict[str, _Sent] = {}
-        self.received: list[tuple[str, _Sent, str]] = []  # with the member that took a gift in
-        self.sums: dict[int, int] = {}  # per block, over its records
+        self.received: list[tuple[int, str, _Sent, str]] = []  # with the member that took a gift in
+        self._partitions = partitions
         self._log = log
         self._views = views
         self._progress = progress
+        self._scratch = Scratch()
+        self._books = Books()
         self._hash = GENESIS
         self._at = 0
         self._ledger: defaultdict[Account, int] = defaultdict(int)
-        self._pending: list[Block] = []
-        self._undone: list[tuple[int, Cancel | Reverse]] = []
+        self._pending: list[tuple[Block, list[str] | None]] = []
+        self._unlisted: list[tuple[str, int]] = []
+        self._mark = 0
 
-    async def forward(self, until: int | None = None) -> None:
+    def close(self) -> None:
+        self._scratch.close()
+
+    async def all(self, partition_of: Callable[[str], int]) -> None:
+        """Checks everything in the partition."""
+        async for due_list in self._views.all_due_lists(self.partition):
+            self._scratch.add_due(due_list.minute, due_list.members)
+        checkpoint = await self._views.checkpoint(self.partition)
+        self._mark = checkpoint.seq
+        await self._forward(checkpoint.seq)
+        self._check_checkpoint(checkpoint)
+        # Buckets up to the checkpoint are as they were then; one that is ahead of it, as of its own block.
+        later: list[tuple[int, int, Bucket]] = []
+        for start in range(0, BUCKETS, _READ_AT_ONCE):
+            numbers = range(start, start + _READ_AT_ONCE)
+            found = await self._views.buckets(self.partition, numbers)
+            for number in numbers:
+                bucket = found.get(number, Bucket(0, b""))
+                if bucket.seq <= checkpoint.seq:
+                    self._check_bucket(number, bucket, partition_of)
+                else:
+                    later.append((bucket.seq, number, bucket))
+                await asyncio.sleep(0)
+        for seq, number, bucket in sorted(later):
+            await self._forward(seq)
+            self._check_bucket(number, bucket, partition_of)
+        await self._forward(None)
+        await self._check_unlisted()
+        self._check_books()
+
+    async def _forward(self, until: int | None) -> None:
         """Up to that block, or to the last."""
         while until is None or self.head < until:
             if not self._pending:
-                self._pending = await self._log.read(self.partition, self.head + 1)
-                if not self._pending:
+                blocks = await self._log.read(self.partition, self.head + 1)
+                if not blocks:
                     if until is not None:
-                        raise _Wrong(self._say(self.head + 1, "the read models are ahead of the log"))
+                        what = f"the block is missing; the read models have been up to {until}"
+                        raise _Wrong(self._say(self.head + 1, what))
                     break
+                ids = await self._log.ids(self.partition, [block.seq for block in blocks])
+                self._pending = [(block, ids.get(block.seq)) for block in blocks]
                 if self._progress:
                     await self._progress(self.partition, self.head)
-            await self._block(self._pending.pop(0))
+            await self._block(*self._pending.pop(0))
             await asyncio.sleep(0)
-        if (mark := await self._views.watermark(self.partition)) > self.head and until is None:
-            raise _Wrong(self._say(self.head + 1, f"the block is missing; the read models have been up to {mark}"))
-        for account, balance in balances(self.books).items():
-            if balance != self._ledger[account]:
-                raise _Wrong(
-                    self._say(self.head, f"{account.name}: {balance} in accounts, {self._ledger[account]} in the books")
-                )
 
-    async def _block(self, block: Block) -> None:
+    async def _block(self, block: Block, ids: list[str] | None) -> None:
         if block.previous != self._hash:
             raise _Wrong(self._say(block.seq, "field previous: is not the hash of the block before"))
         if not block.intact:
-            raise _Wrong(await self._which(block))
+            raise _Wrong(await self._which(block, ids))
         if block.at < self._at:
             raise _Wrong(self._say(block.seq, "field at: is before the block before"))
         postings = self._read(block)
-        self._replay(block, postings)
-        self._undone += [(block.seq, p.command) for p in postings if isinstance(p.command, Cancel | Reverse)]
+        before = self._replay(block, postings)
+        self._check_derived(block, ids, postings, before)
+        for id in self._scratch.add_commands([posting.command.id for posting in postings]):
+            await self._check_once(block, id)
+        for posting in postings:
+            if isinstance(posting.command, Cancel | Reverse):
+                await self._check_undone(block, posting.command)
         self.head, self._hash, self._at = block.seq, block.hash, block.at
         self.commands += len(postings)
-        self.sums[block.seq] = sum(_fingerprint(r) for r in records(block.seq, block.at, postings)) % 2**64
         if sum(self._ledger.values()) != 0:
             raise _Wrong(self._say(block.seq, "the books do not sum to zero"))
 
@@ -151,57 +202,100 @@ class _Walk:
             postings = decode(block.payload)
         except ValueError as error:
             raise _Wrong(self._say(block.seq, f"field payload: {error}")) from error
-        if encode(postings) != block.payload:
+        if encode_again(block.payload, postings) != block.payload:
             raise _Wrong(self._say(block.seq, "field payload: is not written in the one way there is"))
         return postings
 
-    def _replay(self, block: Block, postings: Sequence[Posting]) -> None:
+    def _replay(self, block: Block, postings: Sequence[Posting]) -> dict[str, int]:
+        """Decides all again; the members that were touched, each with the block that touched it before."""
+        before: dict[str, int] = {}
         place = 0
         while place < len(postings):
-            size = postings[place].chain or 1
-            chain = postings[place : place + size]
-            again: Sequence[Decision]
-            if postings[place].chain:
-                again = machine.decide_linked(self.books, [posting.command for posting in chain], block.at)
-            else:
-                again = [machine.decide(self.books, chain[0].command, block.at)]
-            for number, (posting, decision) in enumerate(zip(chain, again, strict=True), place):
-                if posting.decision != decision:
-                    field = _difference(posting.decision, decision)
-                    raise _Wrong(self._say(block.seq, f"entry {number}, field {field}: the rules say otherwise"))
-                if not isinstance(decision, Refusal):
-                    self._apply(block.seq, decision)
+            try:
+                size = postings[place].chain or 1
+                chain = postings[place : place + size]
+                self._load(chain)
+                again: Sequence[Decision]
+                if postings[place].chain:
+                    again = machine.decide_linked(self._books, [posting.command for posting in chain], block.at)
+                else:
+                    again = [machine.decide(self._books, chain[0].command, block.at)]
+                for number, (posting, decision) in enumerate(zip(chain, again, strict=True), place):
+                    if posting.decision != decision:
+                        field = _difference(posting.decision, decision)
+                        raise _Wrong(self._say(block.seq, f"entry {number}, field {field}: the rules say otherwise"))
+                    if not isinstance(decision, Refusal):
+                        self._apply(block, decision, before)
+            except _UNREADABLE as error:
+                raise _Wrong(self._say(block.seq, f"entry {place}, field payload: {error!r}")) from error
             place += size
+        for member in before:
+            self._scratch.put(member, self._books.members[member], block.seq)
+        self._books.members.clear()
+        self._scratch.trim()
+        return before
 
-    def _apply(self, seq: int, events: Events) -> None:
-        apply(self.books, events)
+    def _load(self, postings: Sequence[Posting]) -> None:
+        names = {getattr(posting.command, "member", "") for posting in postings}
+        for posting in postings:
+            if not isinstance(posting.decision, Refusal):
+                names.update(touched(event)[0] for event in posting.decision)
+        for member in names - {""} - self._books.members.keys():
+            self._books.members[member] = self._scratch.account(member)[0]
+
+    def _apply(self, block: Block, events: Events, before: dict[str, int]) -> None:
+        apply(self._books, events)
         for event in events:
             for account, points in legs(event):
                 self._ledger[account] += points
-            member, partners, transit = touched(event)
-            for name in (member, *partners, "transit" if transit else ""):
-                self.touched[name] = seq
-            if isinstance(event, Sent):
-                self.sent[event.passage.id] = (event.passage.partner, event.passage.points, event.passage.to)
-            elif isinstance(event, Given):
-                self.sent[event.gift.id] = event.gift
-            elif isinstance(event, Received):
-                self.received.append((event.passage, (event.partner, event.points, self.partition), ""))
+            if (member := touched(event)[0]) and member not in before:
+                before[member] = self._scratch.account(member)[1]
+                if not before[member]:
+                    self.members[bucket_of(member, self._partitions)] += 1
+            self.sent.update(_sent(event))
+            if isinstance(event, Received):
+                passage = (event.partner, event.points, self.partition)
+                self.received.append((self.partition, event.passage, passage, ""))
             elif isinstance(event, Taken):
                 gift = Gift(event.gift, event.giver, event.member, event.lots)
-                self.received.append((event.gift, gift, event.member))
+                self.received.append((self.partition, event.gift, gift, event.member))
 
-    async def check_undone(self) -> None:
+    def _check_derived(
+        self, block: Block, ids: list[str] | None, postings: Sequence[Posting], before: dict[str, int]
+    ) -> None:
+        """Ids and links. A block of the first layout has none until a service has taken it in."""
+        if block.links is None and ids is None and block.seq > self._mark:
+            return
+        expected = [posting.command.id for posting in postings]
+        if ids != expected:
+            pairs = zip(ids if isinstance(ids, list) else (), expected, strict=False)
+            place = next((number for number, (one, other) in enumerate(pairs) if one != other), 0)
+            raise _Wrong(self._say(block.seq, f"entry {place}, field ids: are not those of the payload"))
+        if block.links != links(before):
+            raise _Wrong(self._say(block.seq, f"field links: {_other_link(block, before)}"))
+
+    async def _check_once(self, block: Block, id: str) -> None:
+        """Looks closer at an id that seems to have been there before."""
+        found = await self._log.holding(self.partition, [id])
+        places = [
+            (other.seq, place)
+            for other in found
+            for place, posting in other.mentions(id)
+            if posting.command.id == id and other.seq <= block.seq
+        ]
+        if len(places) > 1:
+            raise _Wrong(self._say(block.seq, f"entry {max(places)[1]}, field id: {id} was decided before"))
+
+    async def _check_undone(self, block: Block, command: Cancel | Reverse) -> None:
         """What is taken back has to be what was given, what is given back what was taken."""
-        for seq, command in self._undone:
-            id = command.issue if isinstance(command, Cancel) else command.id.removeprefix("reverse:")
-            place = (await self._views.places(self.partition, [id])).get(id)
-            block = await self._log.block(self.partition, place[0]) if place and place[0] <= seq else None
-            done = decode(block.payload)[place[1]] if block and place else None
-            if not done or not _undoes(command, done):
-                raise _Wrong(self._say(seq, f"{command.id}: undoes what was not done so"))
+        id = command.issue if isinstance(command, Cancel) else command.id.removeprefix("reverse:")
+        for other in await self._log.holding(self.partition, [id]):
+            for _, done in other.mentions(id):
+                if done.command.id == id and other.seq <= block.seq and _undoes(command, done):
+                    return
+        raise _Wrong(self._say(block.seq, f"{command.id}: undoes what was not done so"))
 
-    async def _which(self, block: Block) -> str:
+    async def _which(self, block: Block, ids: list[str] | None) -> str:
         """The part of a block that does not go with its hash, as far as that can be told."""
         following = await self._log.block(self.partition, block.seq + 1)
         repaired = block._replace(hash=following.previous) if following else block
@@ -209,42 +303,117 @@ class _Walk:
             return self._say(block.seq, "field hash: is not the hash of the content")
         try:
             postings = self._read(block)
-            self._replay(block, postings)
+            self._check_derived(block, ids, postings, self._replay(block, postings))
         except _Wrong as wrong:
             return f"{wrong} (and the hash is not that of the content)"
-        stored_records = await self._views.records(self.partition, [posting.command.id for posting in postings])
-        for record in records(block.seq, block.at, postings):
-            stored = stored_records.get(record.command)
-            if stored is None or stored.place != record.place:
-                return self._say(block.seq, f"entry {record.place}, field id: is not in the records")
-            if stored.entries != record.entries:
-                return self._say(block.seq, f"entry {record.place}, field lots: the records say otherwise")
-            if record.entries and stored.at != record.at:
-                return self._say(block.seq, "field at: the records say otherwise")
-        # Whatever the records can tell is right; they do not have the time of a block without entries.
-        return self._say(block.seq, "field hash (or at): is not the hash of the content")
+        # Whatever can be told by itself is right; of the rest nothing is but the hash itself and the time.
+        return self._say(block.seq, "field hash (or payload, or at): is not the hash of the content")
+
+    def _check_checkpoint(self, checkpoint: Checkpoint) -> None:
+        what = f"partition {self.partition}, checkpoint of block {checkpoint.seq}"
+        if checkpoint.transit != self._books.transit:
+            field = _difference(checkpoint.transit, self._books.transit)
+            raise _Wrong(f"{what}, transit, field {field}: the log says otherwise")
+        for id in sorted(checkpoint.partners.keys() | self._books.partners.keys()):
+            account, expected = checkpoint.partners.get(id, NO_PARTNER), self._books.partners.get(id, NO_PARTNER)
+            if account != expected:
+                field = _difference(account, expected)
+                raise _Wrong(f"{what}, account {id}, field {field}: the log says otherwise")
+
+    def _check_bucket(self, number: int, bucket: Bucket, partition_of: Callable[[str], int]) -> None:
+        what = f"partition {self.partition}, accounts {number}"
+        count = 0
+        for row in bucket.body.split(b"\n")[1:]:
+            try:
+                member, (account, last, due) = stored(row)
+                if not isinstance(member, str) or line(member, account, last, due) != row:
+                    raise ViewMalformed("field body: is not written in the one way there is")
+            except (ViewMalformed, *_UNREADABLE) as error:
+                raise _Wrong(f"{what}, account {count}, {error}") from error
+            count += 1
+            if partition_of(member) != self.partition or bucket_of(member, self._partitions) != number:
+                raise _Wrong(f"{what}, account {member}, field id: does not belong here")
+            expected, seq = self._scratch.account(member)
+            if last != seq:
+                raise _Wrong(f"{what}, account {member}, field last: is {last}, the log says {seq}")
+            if account != expected:
+                field = _difference(account, expected)
+                raise _Wrong(f"{what}, account {member}, field {field}: the log says otherwise")
+            if due != (moment := next_due(account)):
+                raise _Wrong(f"{what}, account {member}, field due: is {due}, the account says {moment}")
+            if due is not None and not self._scratch.is_due(due // MINUTE, member):
+                self._unlisted.append((member, due))
+            self._scratch.trim()
+        if count != self.members[number]:
+            raise _Wrong(
+                f"{what}: has {count} accounts, the log makes {self.members[number]}{self._missing(number, bucket)}"
+            )
+        if bucket.seq > self.head or (not bucket.seq and bucket.body):
+            raise _Wrong(f"{what}, field seq: is {bucket.seq}")
+        if bucket.body != body_of(bucket.lines()):
+            raise _Wrong(f"{what}, field body: is not written in the one way there is")
+
+    def _missing(self, number: int, bucket: Bucket) -> str:
+        here = bucket.lines()
+        for member, _ in self._scratch.accounts():
+            if bucket_of(member, self._partitions) == number and member not in here:
+                return f"; account {member} is missing"
+        return ""
+
+    async def _check_unlisted(self) -> None:
+        """Lists come and go while the ledger is in use: what was not in one may be by now, or not be due any more."""
+        for member, due in self._unlisted:
+            account, _ = self._scratch.account(member)
+            if next_due(account) == due and member not in await self._views.listed(self.partition, due // MINUTE):
+                what = f"account {member}, field due: {due} is in no due list"
+                raise _Wrong(f"partition {self.partition}, accounts {bucket_of(member, self._partitions)}, {what}")
+            self._scratch.trim()
+
+    def _check_books(self) -> None:
+        found = balances(self._books)
+        for _, account in self._scratch.accounts():
+            found[Account.WALLETS] += account.balance
+            found[Account.PENDING] += account.pending_points
+        for book, balance in found.items():
+            if balance != self._ledger[book]:
+                what = f"{book.name}: {balance} in accounts, {self._ledger[book]} in the books"
+                raise _Wrong(self._say(self.head, what))
 
     def _say(self, seq: int, what: str) -> str:
         return f"partition {self.partition}, block {seq}, {what}"
 
 
-async def _check_passages(walks: Sequence[_Walk]) -> None:
+async def _check_passages(
+    log: Log, partitions: int, sent: dict[str, _Sent], received: Sequence[tuple[int, str, _Sent, str]]
+) -> None:
     """Whatever came in anywhere has gone out somewhere, and just so, and came in once. A gift may come back."""
     seen: set[str] = set()
-    sent = {id: passage for walk in walks for id, passage in walk.sent.items()}
-    for walk in walks:
-        for id, passage, member in list(walk.received):
-            if id not in sent:
-                # It may have been sent since the sender's log was walked.
-                for other in walks:
-                    await other.forward()
-                sent = {id: passage for other in walks for id, passage in other.sent.items()}
-            gone = sent.get(id)
-            if isinstance(gone, Gift) and member == gone.giver:
-                gone = gone._replace(to=member)
-            if gone != passage or id in seen:
-                raise _Wrong(f"partition {walk.partition}, passage {id}: was received and not sent so")
-            seen.add(id)
+    for partition, id, passage, member in received:
+        gone = sent.get(id) or await _sent_since(log, partitions, id)
+        if isinstance(gone, Gift) and member == gone.giver:
+            gone = gone._replace(to=member)
+        if gone != passage or id in seen:
+            raise _Wrong(f"partition {partition}, passage {id}: was received and not sent so")
+        seen.add(id)
+
+
+async def _sent_since(log: Log, partitions: int, id: str) -> _Sent | None:
+    """What has been sent since the sender's log was walked."""
+    for partition in range(partitions):
+        for block in await log.holding(partition, [id]):
+            for _, (_, decision, _) in block.mentions(id):
+                for event in () if isinstance(decision, Refusal) else decision:
+                    if found := _sent(event).get(id):
+                        return found
+    return None
+
+
+def _sent(event: Event) -> dict[str, _Sent]:
+    if isinstance(event, Sent):
+        return {event.passage.id: (event.passage.partner, event.passage.points, event.passage.to)}
+    if isinstance(event, Given):
+        return {event.gift.id: event.gift}
+    return {}
 
 
 def _undoes(command: Cancel | Reverse, done: Posting) -> bool:
@@ -255,89 +424,14 @@ def _undoes(command: Cancel | Reverse, done: Posting) -> bool:
     return [tuple(event) for event in captured] == [(command.member, command.hold, command.partner, command.lots)]
 
 
-async def _caught_up(walks: Sequence[_Walk], views: Views) -> None:
-    for _ in range(_RETRIES):
-        marks = [await views.watermark(walk.partition) for walk in walks]
-        if all(mark >= walk.head for mark, walk in zip(marks, walks, strict=True)):
-            return
-        await asyncio.sleep(_RETRY_SECONDS)
-    raise _Wrong("the read models do not catch up with the log")
-
-
-async def _check_records(walks: Sequence[_Walk], views: Views) -> None:
-    found: list[defaultdict[int, int]] = [defaultdict(int) for _ in walks]
-    async for partition, record in views.all_records():
-        if not 0 <= partition < len(walks):
-            raise _Wrong(f"record {record.command}: its partition {partition} does not exist")
-        found[partition][record.seq] = (found[partition][record.seq] + _fingerprint(record)) % 2**64
-    for walk, sums in zip(walks, found, strict=True):
-        for seq in sorted(seq for seq in sums.keys() | walk.sums.keys() if seq <= walk.head):
-            if sums.get(seq, 0) != walk.sums.get(seq, 0):
-                raise _Wrong(await _which_record(walk.partition, seq, walk._log, views))
-
-
-async def _which_record(partition: int, seq: int, log: Log, views: Views) -> str:
-    block = await log.block(partition, seq)
-    if block is None:
-        return f"partition {partition}, block {seq}: has records and does not exist"
-    expected = records(block.seq, block.at, decode(block.payload))
-    stored = await views.records(partition, [record.command for record in expected])
-    for record in expected:
-        if stored.get(record.command) != record:
-            field = _difference(stored.get(record.command), record)
-            return f"partition {partition}, block {seq}, entry {record.place}, record {record.command}, field {field}"
-    return f"partition {partition}, block {seq}: has records that are not in the log"
-
-
-async def _check_accounts(walks: Sequence[_Walk], views: Views, partition_of: Callable[[str], int]) -> None:
-    missing = {id: walk.partition for walk in walks for id in walk.books.members}
-    async for id, account, seq, due in views.all_members():
-        walk = walks[partition_of(id)]
-        if due != next_due(account):
-            raise _Wrong(f"partition {walk.partition}, account {id}, field due: is {due}")
-        await _check_account(walk, id, account, seq, partial(_member, views, id))
-        missing.pop(id, None)
-    for id, partition in missing.items():
-        raise _Wrong(f"partition {partition}, account {id}: is not in the read models")
-    for walk in walks:
-        for id in list(walk.books.partners):
-            sub, seq = (await views.partners(walk.partition, [id])).get(id, (NO_PARTNER, 0))
-            await _check_account(walk, id, sub, seq, partial(_partner, views, walk.partition, id))
-
-
-async def _check_account(
-    walk: _Walk,
-    id: str,
-    account: Member | Partner,
-    seq: int,
-    again: Callable[[], Awaitable[tuple[Member | Partner, int]]],
-) -> None:
-    """Compares an account with the log at the block that the account is from."""
-    for _ in range(_RETRIES):
-        if seq > walk.head:
-            await walk.forward(seq)
-        if walk.touched.get(id, 0) == seq:
-            break
-        if walk.touched.get(id, 0) < seq:
-            raise _Wrong(f"partition {walk.partition}, account {id}, field seq: no block {seq} touches it")
-        await asyncio.sleep(_RETRY_SECONDS)  # the log is ahead; the read models follow
-        account, seq = await again()
-    expected = walk.books.members.get(id) or walk.books.partners.get(id) or NO_MEMBER
-    if account != expected:
-        field = _difference(account, expected)
-        raise _Wrong(f"partition {walk.partition}, account {id}, field {field}: the log says otherwise")
-
-
-async def _member(views: Views, id: str) -> tuple[Member, int]:
-    return (await views.members([id])).get(id, (NO_MEMBER, 0))
-
-
-async def _partner(views: Views, partition: int, id: str) -> tuple[Partner, int]:
-    return (await views.partners(partition, [id])).get(id, (NO_PARTNER, 0))
-
-
-def _fingerprint(record: Record) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(record).encode(), digest_size=8).digest())
+def _other_link(block: Block, before: dict[str, int]) -> str:
+    try:
+        for member, seq in before.items():
+            if block.before(member) != seq:
+                return f"member {member}: the block before is {seq}"
+    except _UNREADABLE as error:
+        return f"cannot be read: {error}"
+    return "are not those of the payload"
 
 
 def _difference(one: Any, other: Any) -> str:

@@ -10,7 +10,6 @@ from services.rewards.service.wallets import WalletEntry
 from services.shared.errors import NotFound
 
 _ENTRY_ID = re.compile(r"entry-(\d{1,3})-(\d{1,10})-(\d{1,4})-(\d{1,3})")
-_LAST_MOMENT = 9_999_999_999_998  # what the order of records can tell from later ones: in the year 2286
 
 
 class EntryNotFound(NotFound):
@@ -33,7 +32,7 @@ class Inspection:
 
     async def balance_at(self, member_id: str, at: int) -> int:
         """The balance as of a moment (R11)."""
-        return await self._ledger.balance_at(member_id, min(at, _LAST_MOMENT))
+        return await self._ledger.balance_at(member_id, at)
 
     async def lineage(self, entry_id: str) -> Lineage:
         """EntryNotFound."""

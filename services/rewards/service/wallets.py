@@ -8,14 +8,14 @@ from services.rewards.domain.moments import millis
 from services.rewards.ledger.dues import due
 from services.rewards.ledger.ledger import Ledger, Totals
 from services.rewards.ledger.model import Member
-from services.rewards.ledger.postings import Entry, order
+from services.rewards.ledger.postings import Entry
 from services.rewards.ledger.verify import Report
 from services.shared import checks
 from services.shared.clock import Clock
 from services.shared.pages import CursorMalformed, Page, PageQuery, page_of_each
 
-# A cursor is the record's place in time and in the log, and the entry's in the record.
-_CURSOR = re.compile(r"([0-9]{27})([0-9]{3})")
+# A cursor is the record's place in the log, and the entry's in the record. (Earlier ones began with its time.)
+_CURSOR = re.compile(r"(?:[0-9]{13})?([0-9]{10})([0-9]{4})([0-9]{3})")
 
 
 class WalletEntry(NamedTuple):
@@ -66,23 +66,23 @@ class Wallets:
     async def _page(self, member_id: str, query: PageQuery) -> Page[WalletEntry]:
         below, number = _position(query.after)
         # One record more than rows are wanted: the first may be the one that the last page ended in.
-        records = await self._ledger.entries(member_id, f"{below}~" if below else "", query.size + 2)
+        records = await self._ledger.entries(member_id, below, query.size + 2)
         rows: list[WalletEntry] = []
         orders: list[str] = []
         for record in records:
-            place = order(record.at, record.seq, record.place)
+            place = (record.seq, record.place)
             for index in range(len(record.entries) - 1, -1, -1):
                 if place != below or index < number:
                     id = f"entry-{self._ledger.partition(member_id)}-{record.seq}-{record.place}-{index}"
                     rows.append(WalletEntry(id, member_id, record.at, record.entries[index]))
-                    orders.append(f"{place}{index:03d}")
+                    orders.append(f"{record.seq:010d}{record.place:04d}{index:03d}")
         return Page(rows[: query.size], orders[: query.size], len(rows) > query.size)
 
 
-def _position(after: str) -> tuple[str, int]:
+def _position(after: str) -> tuple[tuple[int, int] | None, int]:
     if not after:
-        return "", 0
+        return None, 0
     match = _CURSOR.fullmatch(after)
     if match is None:
         raise CursorMalformed("`after` is not a cursor of this list; use one from a page's edges.", field="after")
-    return match[1], int(match[2])
+    return (int(match[1]), int(match[2])), int(match[3])

@@ -1,0 +1,55 @@
+"""How accounts are written into buckets, and what is known of ids that have been seen."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.rewards.ledger.model import Debt, Hold, Lot, Member, Pending, Tally
+from services.rewards.ledger.seen import Seen
+from services.rewards.ledger.store import Bucket, Stored, body_of, line, stored
+
+ids = st.text(min_size=1, max_size=12)
+numbers = st.integers(0, 2**53 - 1)
+
+
+def some(of: st.SearchStrategy) -> st.SearchStrategy:
+    return st.lists(of, max_size=2).map(tuple)
+
+
+lots = some(st.builds(Lot, numbers, ids, numbers, numbers))
+members = st.builds(
+    Member,
+    lots,
+    some(st.builds(Hold, ids, numbers, numbers, numbers)),
+    some(st.builds(Debt, ids, ids, numbers, numbers)),
+    some(st.builds(Pending, numbers, ids, lots)),
+    st.builds(Tally, numbers, numbers, numbers),
+)
+accounts = st.dictionaries(ids, st.builds(Stored, members, numbers, st.none() | numbers), max_size=3)
+
+
+@given(accounts, ids)
+def test_an_account_is_found_in_its_bucket(written: dict[str, Stored], other: str):
+    lines = {id: line(id, *account) for id, account in written.items()}
+    bucket = Bucket(1, body_of(lines))
+    assert bucket.lines() == lines
+    for id in {*written, other}:
+        assert bucket.find(id) == written.get(id)
+    assert [stored(text) for text in lines.values()] == list(written.items())
+
+
+@given(accounts)
+def test_a_bucket_is_written_in_one_way(written: dict[str, Stored]):
+    lines = {id: line(id, *account) for id, account in written.items()}
+    assert body_of(dict(reversed(lines.items()))) == body_of(lines)
+
+
+def test_what_has_not_been_seen_is_nearly_always_known_to_be_new():
+    seen = Seen()
+    old = [f"old_{number}" for number in range(20_000)]
+    for id in old:
+        seen.add(id)
+    assert seen.perhaps(old[:1]) == old[:1], "until it is complete, anything may have been seen"
+    assert len(seen.perhaps(["new"])) == 1
+    seen.complete = True
+    assert seen.perhaps(old) == old
+    assert len(seen.perhaps([f"new_{number}" for number in range(20_000)])) < 20
