@@ -3,7 +3,7 @@
 A plan is made for one operation of a document and for one choice of what its @skip and @include variables say, so that
 fragments, aliases and merged fields are settled once. What is not covered is said by `Uncovered`; graphql-core answers
 such an operation. Not covered are mutations (each calls an rpc of its own; there is nothing to batch), introspection,
-federation's `_service` and `_entities`, and directives on an operation.
+and directives on an operation.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,8 @@ from graphql.execution.collect_fields import FieldDetails, FragmentDetails, coll
 from graphql.execution.values import VariableValues
 
 from gateway.engine.arguments import FieldArguments
-from gateway.engine.declare import Connection, Derived, FieldDeclaration, Given, Join, Lookup, Rule, Value
+from gateway.engine.declare import Connection, Derived, Entities, FieldDeclaration, Given, Join, Lookup, Rule, Value
+from gateway.engine.entities import chosen
 from gateway.engine.plan import Derivation, Embedded, Entry, Load, Plan, Selection, Uncovered
 from gateway.engine.resolve import closed, field_declaration, page_arguments, request_arguments, type_declaration
 from gateway.engine.source import Source
@@ -117,6 +118,9 @@ class _Compiler:
             raise Uncovered(f"arguments of {name}") from error
         entry = Entry(key, name, found, nodes, declared, arguments)
         named = get_named_type(found.type)
+        if isinstance(declared.read, Entities):
+            self._entities(selection, entry, details, declared.read)
+            return entry
         if is_abstract_type(named):
             raise Uncovered(named.name)
         if isinstance(named, GraphQLObjectType):
@@ -154,6 +158,33 @@ class _Compiler:
                 selection.loads.append(entry.load)
             case _:
                 raise Uncovered(entry.name)
+
+    def _entities(self, selection: Selection, entry: Entry, details: list[FieldDetails], read: Entities) -> None:
+        """A load for each type that representations may be of."""
+        types = read.types
+        found: Any = self._schema.type_map
+        below = {name: self._below(found[name], details) for name in types}
+        entry.choices = {}
+        for name, entity in types.items():
+            source, rule = entity.source, closed(entity.rule)
+            by_key = rule is not None and _by_key(rule, source)
+            load = Load(
+                0,
+                entry,
+                source,
+                _no_arguments,
+                "",
+                "",
+                None,
+                None,
+                rule if by_key else None,
+                None if by_key else rule,
+                [below[name]],
+                lambda given: chosen(types, given["representations"]),
+                name,
+            )
+            entry.choices[name] = (below[name], self._add(load))
+            selection.loads.append(load)
 
     def _value(
         self, selection: Selection, entry: Entry, declared: FieldDeclaration, read: Value, field_rule: Rule | None
@@ -259,7 +290,7 @@ class _Compiler:
         # Nothing is shown of the row between; it stands for what it leads to.
         between = Selection(GraphQLObjectType("Between", {}), loads=[then])
         return self._add(
-            Load(0, entry, source, _no_arguments, "", "", read.key, field_rule, None, None, [between], then)
+            Load(0, entry, source, _no_arguments, "", "", read.key, field_rule, None, None, [between], then=then)
         )
 
     def _row_rule(self, entry: Entry, declared: FieldDeclaration) -> Rule | None:

@@ -130,6 +130,24 @@ class Derived:
 
 
 @dataclass(frozen=True)
+class Entity:
+    """How rows of a type are found by federation's key."""
+
+    # The steps from a representation to the key's value: `member { id }` has two.
+    path: tuple[str, ...]
+    source: Source
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Entities:
+    """Loads rows of several types, each named by a representation: its type, and the value of its key."""
+
+    # By the names of the types.
+    types: Mapping[str, Entity]
+
+
+@dataclass(frozen=True)
 class Mutation:
     """Calls an RPC for the viewer, with a request made from the input."""
 
@@ -150,7 +168,7 @@ class Stream(Given):
     key: Callable[[Any, Mapping[str, Any]], Any]
 
 
-Read = Value | Join | Connection | Lookup | Given | Derived | Mutation
+Read = Value | Join | Connection | Lookup | Given | Derived | Entities | Mutation
 
 
 @dataclass(frozen=True)

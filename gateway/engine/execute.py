@@ -175,6 +175,11 @@ class _Loading:
                 if rule is not None:
                     rule.enter(self._request)
             return []
+        if load.pick is not None:
+            picked = self.keys[load.number] = load.pick(given)
+            if None in picked:
+                self.trouble = True
+            return list(dict.fromkeys([one[1] for one in picked if one is not None and one[0] == load.of_type]))
         on, prefix = load.on, load.prefix
         keys = dict.fromkeys([getattr(row, on) for row in rows])
         if load.source.paged:

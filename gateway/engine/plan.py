@@ -35,6 +35,8 @@ class Entry:
     below: Any = None
     # What has to be loaded for it.
     load: "Load | None" = None
+    # Instead of `below` and `load`, where rows may be of several types: what is selected of each, and how it is loaded.
+    choices: "dict[str, tuple[Selection, Load]] | None" = None
     # An Embedded; None for what is loaded or derived, and for leaves.
     embedded: Any = None
 
@@ -114,6 +116,9 @@ class Load:
     row_rule: Rule | None
     # What is selected of the rows that come: of a page once for nodes and for each edges' node.
     below: list[Selection] = field(default_factory=list)
+    # For rows named by representations: what each of these names, as a type and a key; and whose rows are loaded here.
+    pick: Callable[[Mapping[str, Any]], list[tuple[str, Key] | None]] | None = None
+    of_type: str = ""
     # The join that a door goes on with.
     then: "Load | None" = None
 

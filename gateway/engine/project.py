@@ -139,7 +139,7 @@ class _Source:
     def _row(self, load: Load, row: str) -> str:
         if load.then is not None:
             return self._join(load.then, row)
-        return self._object(load.entry.below, row)
+        return self._object(load.below[0], row)
 
     def _object(self, selection: Selection, row: str) -> str:
         parts = [f"{entry.key!r}: {self._entry(selection, entry, row)}" for entry in selection.entries]
@@ -148,6 +148,8 @@ class _Source:
     def _entry(self, selection: Selection, entry: Entry, row: str) -> str:
         if entry.field is None:
             return repr(selection.type.name)
+        if entry.choices is not None:
+            return self._entities(entry.choices)
         if entry.load is not None:
             return self._join(entry.load, row)
         read = entry.declared.read
@@ -166,6 +168,12 @@ class _Source:
                 return f"({shown} if {self._constant(_shown(rule))}(request, {row}) else None)"
             return shown
         return self._embedded(selection, entry, row, name)
+
+    def _entities(self, choices: Mapping[str, tuple[Selection, Load]]) -> str:
+        """In the order of the representations, each out of what was loaded of its type."""
+        tables = ", ".join(f"{name!r}: j{load.number}" for name, (_, load) in choices.items())
+        first = min(load.number for _, load in choices.values())
+        return f"[t[n].get(k) for t in ({{{tables}}},) for n, k in keys[{first}]]"
 
     def _join(self, load: Load, row: str) -> str:
         table = f"j{load.number}"

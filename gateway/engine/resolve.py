@@ -22,10 +22,11 @@ from graphql import (
     is_list_type,
 )
 
-from gateway.engine.admit import Gate, Resolver, admit, admit_all, caught, guarded, settled, sound
+from gateway.engine.admit import Gate, Resolver, admit, admit_all, guarded, settled, sound
 from gateway.engine.declare import (
     Connection,
     Derived,
+    Entities,
     FieldDeclaration,
     Given,
     Join,
@@ -39,9 +40,10 @@ from gateway.engine.declare import (
     declaration_of,
 )
 from gateway.engine.derive import Missing, derive
+from gateway.engine.entities import entity_types, resolver
 from gateway.engine.inputs import message_builder
 from gateway.engine.pages import ConnectionRow
-from gateway.engine.source import LARGEST_PAGE, Arguments, Key, Source
+from gateway.engine.source import LARGEST_PAGE, Arguments
 from gateway.errors import BAD_USER_INPUT, FieldError
 from services.shared.errors import DomainError
 from services.shared.identity import CallerKind
@@ -51,6 +53,7 @@ ProblemOf = Callable[[DomainError], Any]
 
 _LONGEST_CURSOR = 400
 _DEFINITION = "strawberry-definition"
+_DECLARATION = "alliance-declaration"
 
 
 def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
@@ -59,6 +62,7 @@ def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
     types = {name: found for name, type in schema.type_map.items() if (found := type_declaration(type))}
     names = {declared.message.DESCRIPTOR.full_name: name for name, declared in types.items() if declared.message}
     _check_rules(schema)
+    _declare_federation(made, types)
     binder = _Binder(schema, types, problem_of)
     for type in schema.type_map.values():
         if isinstance(type, GraphQLObjectType):
@@ -72,12 +76,18 @@ def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
             type.resolve_type = lambda row, *_: (
                 names[row.DESCRIPTOR.full_name] if isinstance(row, Message) else row.kind
             )
-    sdl = made.as_str()
-    schema.type_map["_Service"].fields["sdl"].resolve = lambda *_: sdl  # type: ignore[attr-defined]
-    query: Any = schema.query_type
-    query.fields["_service"].resolve = lambda *_: _service
-    query.fields["_entities"].resolve = binder.entities()
     return schema
+
+
+def _declare_federation(made: strawberry.Schema, types: Mapping[str, TypeDeclaration]) -> None:
+    """What federation adds to a subgraph is answered like everything else."""
+    service = SimpleNamespace(sdl=made.as_str())
+    schema = made._schema
+    query: Any = schema.query_type
+    of_service: Any = schema.type_map["_Service"]
+    query.fields["_service"].extensions[_DECLARATION] = FieldDeclaration(Given(lambda _: service))
+    query.fields["_entities"].extensions[_DECLARATION] = FieldDeclaration(Entities(entity_types(types)))
+    of_service.fields["sdl"].extensions[_DECLARATION] = FieldDeclaration(Value())
 
 
 def _check_rules(schema: GraphQLSchema) -> None:
@@ -108,11 +118,10 @@ def type_declaration(type: Any) -> TypeDeclaration | None:
 
 def field_declaration(field: GraphQLField) -> FieldDeclaration | None:
     """What is declared of a field of the schema."""
+    if (declared := field.extensions.get(_DECLARATION)) is not None:
+        return declared  # type: ignore[no-any-return]
     definition = field.extensions.get(_DEFINITION)
     return declaration_of(definition) if definition is not None else None
-
-
-_service = SimpleNamespace()
 
 
 class _Binder:
@@ -125,28 +134,6 @@ class _Binder:
         definition = field.extensions[_DEFINITION]
         resolve = self._read(type, field, declared, declared.read, definition.python_name)
         return guarded(declared.rule, resolve, silent=declared.silent) if declared.rule else resolve
-
-    def entities(self) -> Resolver:
-        """Federation's `_entities`: every representation through the batched source of its type."""
-        loaders = {
-            name: (_by_key(declared.source, _path(declared.key)), Gate(declared.rule, declared.source))
-            for name, declared in self._types.items()
-            if declared.key and declared.source
-        }
-
-        def entity(request: Any, representation: Any) -> Any:
-            try:
-                load, gate = loaders[representation["__typename"]]
-                source, key = load(representation)
-            except (KeyError, TypeError) as error:
-                message = "A representation needs the __typename of an entity and its key."
-                raise FieldError(BAD_USER_INPUT, message, reason="REPRESENTATION_INVALID") from error
-            return gate.load(request, source, key, ())
-
-        def resolve(_: Any, info: Any, representations: list[Any]) -> list[Any]:
-            return [caught(entity, info.context, representation) for representation in representations]
-
-        return resolve
 
     def _read(
         self, type: GraphQLObjectType, field: GraphQLField, declared: FieldDeclaration, read: Read, name: str
@@ -166,6 +153,8 @@ class _Binder:
                 return lambda _, info, **__: admit(rule, info.context, row(info.context))
             case Derived():
                 return _derived(read)
+            case Entities():
+                return resolver(read.types)
             case Mutation():
                 return self._mutation(read, field)
 
@@ -318,20 +307,3 @@ def request_arguments(
     made = [(name, value) for name, value in given if value is not None]
     made += [(name, value(request)) for name, value in fixed.items()]
     return tuple(sorted(made))
-
-
-def _path(key: str) -> tuple[str, ...]:
-    """`member { id }` as the steps to the key's value."""
-    return tuple(key.replace("{", " ").replace("}", " ").split())
-
-
-def _by_key(source: Source, path: tuple[str, ...]) -> Callable[[Any], tuple[Source, Key]]:
-    def key_of(representation: Any) -> tuple[Source, Key]:
-        value = representation
-        for step in path:
-            value = value[step]
-        if not isinstance(value, str) or not sound(value):
-            raise KeyError(path)
-        return source, value
-
-    return key_of

@@ -88,6 +88,9 @@ class _Walker:
             if written is None or written is Undefined:
                 raise TypeError(f"{type} writes {value!r} as null.")
             return written
+        if entry.choices is not None:
+            name = type.resolve_type(value, self._info, type)
+            return self.object(entry.choices[name][0], value, path)
         return self.object(entry.below, value, path)
 
 

@@ -4,6 +4,7 @@ It selects fields and writes arguments as literals. Here they get deeper, ask fo
 variables of all kinds, and use aliases, fields that are merged, fragments, @skip and @include.
 """
 
+import json
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -46,6 +47,25 @@ def asked(schema: GraphQLSchema, ids: dict[str, list[str]], sound: dict[str, lis
     return st.tuples(generated, st.integers(0, 2**32), st.booleans()).map(varied)
 
 
+# Representations of nothing.
+WRONG = (
+    "{}",
+    '{"__typename": "Money", "id": "x"}',
+    '{"__typename": "Member"}',
+    '{"__typename": "Member", "id": 7}',
+    '{"__typename": "Wallet", "member": "x"}',
+    '{"__typename": "Member", "id": "nobody"}',
+)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_literal(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    return json.dumps(value)
+
+
 @dataclass
 class _Variation:
     schema: GraphQLSchema
@@ -62,6 +82,8 @@ class _Variation:
     def of(self, document: DocumentNode) -> Asked:
         (operation,) = document.definitions
         root = self._set(self.schema.query_type, operation.selection_set, 0)  # type: ignore[attr-defined]
+        if self._chance(0.2):
+            root = f"{{ {self._entities()} {root.removeprefix('{')}"
         signature = f"({', '.join(self.definitions)})" if self.definitions else ""
         text = " ".join([f"query Q{signature} {root}", *self.fragments])
         return Asked(text, self.variables)
@@ -107,6 +129,25 @@ class _Variation:
         alias = f"{self._name('a')}: " if self._chance(0.15) else ""
         below = "" if leaf else " " + self._set(named, node.selection_set if node else None, depth + 1)
         return f"{alias}{name}{self._arguments(name, of)}{self._condition()}{below}"
+
+    def _entities(self) -> str:
+        """Federation's door: some representations, most of them sound, and fragments on some of the types."""
+        known = self.ids["_entities"]
+        asked = [self.random.choice(known) for _ in range(self.random.randint(0, 4))]
+        if not self.sound and self._chance(0.3):
+            asked.append(self.random.choice(WRONG))
+        union: Any = self.schema.type_map["_Entity"]
+        wanted = self.random.sample(union.types, self.random.randint(1, 3))
+        parts = [f"... on {type.name}{self._condition()} {self._set(type, None, _DEEPEST - 2)}" for type in wanted]
+        if self._chance(0.5):
+            parts.append("__typename")
+        if self._chance(0.5):
+            literal = _literal([json.loads(one) for one in asked])
+            return f"_entities(representations: {literal}) {{ {' '.join(parts)} }}"
+        name = self._name("v")
+        self.definitions.append(f"${name}: [_Any!]!")
+        self.variables[name] = [json.loads(one) for one in asked]
+        return f"{self._name('a')}: _entities(representations: ${name}) {{ {' '.join(parts)} }}"
 
     def _wrapped(self, type: Any, part: str) -> str:
         if self._chance(0.12):

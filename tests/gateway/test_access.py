@@ -1,6 +1,5 @@
 """Who sees what beyond the matrix of gateway/access.md: what consent changes, and whose secrets are whose."""
 
-
 import pytest
 
 from tests.gateway.conftest import Gateway, World, codes

@@ -36,6 +36,7 @@ from services.shared.telemetry import Telemetry
 from tests.gateway.conftest import World, make_world, settings_of
 from tests.gateway.documents import Asked, asked
 from tests.gateway.fakes import FakeAlliance
+from tests.gateway.test_federation import representations
 
 GIVEN = os.environ.get("DIFFERENTIAL")
 BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9)
@@ -243,6 +244,8 @@ async def both(keys: Path) -> AsyncIterator[Both]:
         redemption=list(rewards.redemptions),
         settlement=list(rewards.settlements),
     )
+    _ids["_entities"] = [json.dumps(one) for world in worlds for one in representations(world)]
+    _sound["_entities"] = [json.dumps(one) for one in representations(other)]
     _sound.update(
         member=[other.member],
         act=[other.act],
@@ -286,6 +289,14 @@ async def test_generated_documents_are_answered_the_same_both_ways(
 
 # What generated documents seldom come to, and what once went wrong or nearly did.
 CHOSEN = (
+    '{ _entities(representations: [{__typename: "Member", id: $member}, {__typename: "Member"}, '
+    '{__typename: "Settlement", id: $settlement}, {__typename: "Wallet", member: {id: $member}}, '
+    '{__typename: "Partner", id: "nobody"}]) { __typename ... on Member { id wallet { balance } } '
+    "... on Wallet { available lots { why { sentence } } } ... on Settlement { number } } }",
+    "{ _service { sdl } _entities(representations: []) { __typename } }",
+    "{ member(id: $member) { entries(first: 100) { nodes { why { sentence event { reporter { name } act { id } } "
+    "grants { rule { version } campaign { budgetPoints } } payments { issuer { name } } redemption { points } } "
+    "lots { earnings { nodes { points why { refusal } } pageInfo { endCursor } } } } } } }",
     "{ member(id: $member) { identities { customerNumber partner { id } } redemptions { nodes { voucherCode } } } }",
     '{ partners(first: 2, after: "0") { pageInfo { hasPreviousPage hasNextPage startCursor endCursor } } }',
     "{ partners(first: 100) { edges { cursor n: node { id } } e: edges { cursor } nodes { name } nodes { trade } } }",

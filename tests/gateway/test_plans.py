@@ -80,8 +80,6 @@ def test_queries_that_are_used_have_plans(documents: Documents, name: str):
     [
         "{ __schema { types { name } } }",
         '{ __type(name: "Member") { name } }',
-        "{ _service { sdl } }",
-        "{ _entities(representations: []) { __typename } }",
         'mutation { runSettlement(input: { requestId: "r" }) { __typename } }',
     ],
 )
