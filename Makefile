@@ -50,8 +50,9 @@ format: .venv/installed  ## format the code and sort its imports
 	@$(RUN)/ruff format .
 	@$(RUN)/ruff check --fix .
 
-protos: .venv/installed  ## regenerate the code made from protos/
+protos: .venv/installed  ## regenerate the code made from protos/, and deploy/docs/callers.md
 	@$(RUN)/python -m deploy.protos
+	@$(RUN)/python -m deploy.callers
 
 schema: .venv/installed  ## write the gateway's schema to gateway/schema.graphql
 	@$(RUN)/python -m gateway.schema

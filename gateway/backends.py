@@ -41,6 +41,7 @@ class Backends:
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         signer = Signer.from_file(GATEWAY, settings.identity_key_file)
         targets = settings.targets()
+        tls = settings.certificate_files()
 
         def client(name: str, stub: type[Any]) -> Client[Any]:
             return Client(
@@ -48,6 +49,7 @@ class Backends:
                 stub,
                 signer,
                 timeout_seconds=settings.call_timeout_seconds,
+                tls=tls,
                 telemetry=telemetry,
             )
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.shared.tls import TlsSettings
+
 
 class RequestLimits(BaseSettings):
     """What a request may ask for. A document beyond a limit is refused before any service is called."""
@@ -83,10 +85,8 @@ class Rates(BaseSettings):
     burst_seconds: float = Field(default=20, ge=1, description="so many seconds' worth may be asked for at once")
 
 
-class Settings(BaseSettings):
+class Settings(TlsSettings):
     """Of the whole process."""
-
-    model_config = SettingsConfigDict(env_prefix="ALLIANCE_", extra="ignore", frozen=True)
 
     listen: str = Field(default="127.0.0.1:8080", pattern=r"^.+:\d{1,5}$", description="host:port to answer on")
     issuer: str = Field(default="", description="the gateway's URL as its callers know it; default http://<listen>")

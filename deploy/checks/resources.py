@@ -122,6 +122,8 @@ class Overlay:
         if found := self.get(kind, name):
             return {*found.get("data", {}), *found.get("stringData", {}), *found.get("binaryData", {})}
         if kind == "Secret":
+            if any(certificate["spec"]["secretName"] == name for certificate in self.of("Certificate")):
+                return {"tls.crt", "tls.key", "ca.crt"}
             for external in self.of("ExternalSecret"):
                 if external["spec"]["target"]["name"] == name:
                     return {entry["secretKey"] for entry in external["spec"]["data"]}

@@ -18,6 +18,9 @@ _CUSTOM = {
     ("gateway.networking.k8s.io/v1", "Gateway"): "gateway.yaml",
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): "httproute.yaml",
     ("gateway.networking.k8s.io/v1", "GRPCRoute"): "grpcroute.yaml",
+    ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"): "backendtlspolicy.yaml",
+    ("cert-manager.io/v1", "Certificate"): "certificate.yaml",
+    ("cert-manager.io/v1", "Issuer"): "issuer.yaml",
     ("external-secrets.io/v1", "ExternalSecret"): "externalsecret.yaml",
 }
 _SCHEMAS = Path(__file__).parent / "schemas"

@@ -140,9 +140,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     """Each option of the launcher; what is left out comes from the environment, or is the default."""
     for name, field in Options.model_fields.items():
         if name != "mongodb_uri":  # It may hold a password; the environment shows it to fewer eyes.
+            option, text = f"--{name.replace('_', '-')}", f"{field.description} (default {field.default})"
+            if field.annotation is bool:
+                parser.add_argument(option, action="store_const", const=True, default=None, help=text)
+                continue
             kind = Path if field.annotation is Path else int if field.annotation is int else str
-            text = f"{field.description} (default {field.default})"
-            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=text)
+            parser.add_argument(option, type=kind, default=None, help=text)
 
 
 def _at_least(least: int) -> Callable[[str], int]:

@@ -15,7 +15,7 @@ import httpx
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local import embedded, keys
+from deploy.local import certificates, embedded, keys
 from deploy.local.lock import Lock, Locked
 from deploy.local.options import Options
 from deploy.local.processes import Process, Program
@@ -57,6 +57,9 @@ class Alliance:
             name: f"127.0.0.1:{first + place if first else embedded.free_port()}"
             for place, name in enumerate(("gateway", *SERVICES) if first is not None else ())
         }
+        # Machines have no certificate, so that with TLS they have a port of their own.
+        self._machines_port = embedded.free_port() if options.tls else self._ports["logistics"]
+        self._health_ports = {name: embedded.free_port() if options.tls else self._ports[name] for name in SERVICES}
         self._processes: dict[str, Process] = {}
         self._lock = Lock(self._run / "lock")
         self.startup_seconds = 0.0
@@ -69,6 +72,20 @@ class Alliance:
     def target(self, name: str) -> str:
         """Where others reach a process, as host:port."""
         return self._fronts.get(name, self.address(name))
+
+    @property
+    def machines_target(self) -> str:
+        """Where machines upload, as host:port."""
+        return f"127.0.0.1:{self._machines_port}" if self.options.tls else self.target("logistics")
+
+    @property
+    def machines_authorities(self) -> bytes | None:
+        """By which machines know that it is the alliance to which they upload; None without TLS."""
+        return certificates.authorities_file(self._keys).read_bytes() if self.options.tls else None
+
+    def health_address(self, service: str) -> str:
+        """Where a service tells whether it is well, as host:port."""
+        return f"127.0.0.1:{self._health_ports[service]}"
 
     def address(self, name: str) -> str:
         """Where a process listens, as host:port."""
@@ -104,6 +121,8 @@ class Alliance:
             ) from None
         try:
             keys.ensure_keys(self._keys)
+            if self.options.tls:
+                certificates.ensure_certificates(self._keys)
             self._processes = {p.name: Process(p, self._run, self._logs) for p in self._programs()}
             await self._check_ports()
             for process in self._processes.values():
@@ -173,6 +192,7 @@ class Alliance:
                 "ALLIANCE_LISTEN": self.address(name),
                 "ALLIANCE_METRICS_LISTEN": self.metrics(name),
                 "ALLIANCE_IDENTITY_KEY_FILE": str(keys.identity_key(self._keys, name)),
+                **self._connections(name),
             }
             if name == "partners":
                 own["ALLIANCE_OPERATOR_CLIENT_ID"] = OPERATOR_CLIENT_ID
@@ -183,7 +203,7 @@ class Alliance:
                     (sys.executable, "-m", f"services.{name}"),
                     {**common, **own},
                     self._ports[name],
-                    service_ready(self.address(name)),
+                    service_ready(self.health_address(name)),
                 )
             )
         gateway = {
@@ -192,12 +212,24 @@ class Alliance:
             "ALLIANCE_ISSUER": self.url,
             "ALLIANCE_TOKEN_KEY_FILE": str(keys.token_key(self._keys)),
             "ALLIANCE_IDENTITY_KEY_FILE": str(keys.identity_key(self._keys, "gateway")),
+            **self._connections("gateway"),
         }
         command = (sys.executable, "-m", "gateway")
         port = self._ports["gateway"]
         ready = gateway_ready(f"http://{self.address('gateway')}")
         programs.append(Program("gateway", command, {**common, **gateway}, port, ready))
         return programs
+
+    def _connections(self, name: str) -> Mapping[str, str]:
+        """Whether a process's connections are encrypted. With TLS, its health is asked at a port of its own, and
+        machines have one at logistics.
+        """
+        if not self.options.tls:
+            return {"ALLIANCE_PLAINTEXT": "true"}
+        own = {"ALLIANCE_HEALTH_LISTEN": self.health_address(name)} if name in SERVICES else {}
+        if name == "logistics":
+            own["ALLIANCE_OPEN_LISTEN"] = self.machines_target
+        return {**certificates.environment(self._keys, name), **own}
 
     def _database(self) -> Program:
         port = self._ports["database"]

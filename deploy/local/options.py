@@ -32,6 +32,7 @@ class Options(BaseSettings):
     database_prefix: str = Field(
         default="alliance", pattern=r"^[a-z][a-z0-9_]{0,30}$", description="how the names of the databases begin"
     )
+    tls: bool = Field(default=False, description="encrypt the connections between the processes")
     log_level: str = Field(default="INFO", description="what the processes log: DEBUG, INFO, WARNING or ERROR")
     mongodb_uri: SecretStr | None = Field(
         default=None,

@@ -32,6 +32,7 @@ async def main() -> None:
         RewardsServiceStub,
         Signer.from_file("accounts", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
+        tls=settings.certificate_files(),
         telemetry=observed,
     )
     events_out = Outbox(database)

@@ -35,6 +35,7 @@ async def main() -> None:
         AccountsServiceStub,
         Signer.from_file("logistics", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
+        tls=settings.certificate_files(),
         telemetry=observed,
     )
     events_out = Outbox(database)

@@ -34,6 +34,7 @@ async def main() -> None:
         RewardsServiceStub,
         Signer.from_file("partners", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
+        tls=settings.certificate_files(),
         telemetry=observed,
     )
     relay = outbox.Relay(outbox.Outbox(database), deliveries(rewards), observed.meter)

@@ -51,6 +51,7 @@ async def main() -> None:
         PartnersServiceStub,
         Signer.from_file("rewards", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
+        tls=settings.certificate_files(),
         telemetry=observed,
     )
     partners = PartnersClient(client)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar, cast
 
@@ -17,6 +17,7 @@ from services.shared.metrics.calls import Calls
 from services.shared.rpc_errors import from_rpc
 from services.shared.spans import CallSpans, Headers
 from services.shared.telemetry import Telemetry
+from services.shared.tls import CertificateFiles, channel_credentials
 
 Stub = TypeVar("Stub")
 Request = TypeVar("Request")
@@ -49,6 +50,20 @@ _SERVICE_CONFIG = {
     "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.1},
 }
 
+_OPTIONS = (
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.enable_retries", 1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Processes come and go under new addresses; gRPC's default of 30 s would be an outage.
+    ("grpc.dns_min_time_between_resolutions_ms", 2_000),
+)
+# No setting allows a longer deadline.
+_LONGEST_CALL_SECONDS = 60.0
+
 
 def set_deadline(seconds: float | None) -> None:
     """For the server's interceptor: what is left of the caller's time is all that our own calls get."""
@@ -73,32 +88,60 @@ class Client(Generic[Stub]):
         timeout_seconds: float = 5.0,
         max_message_bytes: int = 16 << 20,
         telemetry: Telemetry | None = None,
+        tls: CertificateFiles | None = None,
     ) -> None:
+        """With `tls` both ends show a certificate; when there is a new one, calls go over a new connection."""
+        self._target = target
+        self._make_stub = stub
+        self._options = (*_OPTIONS, ("grpc.max_receive_message_length", max_message_bytes))
         telemetry = telemetry or Telemetry()
-        self._channel = aio.insecure_channel(
-            target,
-            options=(
-                ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-                ("grpc.enable_retries", 1),
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.keepalive_time_ms", 20_000),
-                ("grpc.keepalive_timeout_ms", 5_000),
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 1_000),
-                # Processes come and go under new addresses; gRPC's default of 30 s would be an outage.
-                ("grpc.dns_min_time_between_resolutions_ms", 2_000),
-            ),
-        )
-        methods = _Methods(self._channel, Calls(telemetry.meter, catalogue.RPC_CLIENT))
-        self.stub: Stub = stub(cast(aio.Channel, methods))
-        self._answered = methods.answered
-        self._paths = methods.paths
+        self._calls = Calls(telemetry.meter, catalogue.RPC_CLIENT)
         self._spans = CallSpans(telemetry.provider)
+        self._tls = tls
+        self._answered: dict[Any, Callable[[str, float], None]] = {}
+        self._paths: dict[Any, str] = {}
+        self._retired: set[asyncio.Task[None]] = set()
+        self._connect()
         self._signer = signer
         self._timeout_seconds = timeout_seconds
         self._token = ""
         self._fixed = aio.Metadata()
+
+    @property
+    def stub(self) -> Stub:
+        """The methods of the service; ask anew for each call."""
+        if self._tls is not None and self._tls.current() is not self._certificate:
+            self._retire(self._channel, list(self._answered))
+            self._connect()
+        return self._stub
+
+    def _connect(self) -> None:
+        self._certificate = self._tls.current() if self._tls is not None else None
+        if self._certificate is None:
+            self._channel = aio.insecure_channel(self._target, self._options)
+        else:
+            credentials = channel_credentials(self._certificate)
+            self._channel = aio.secure_channel(self._target, credentials, self._options)
+        methods = _Methods(self._channel, self._calls)
+        self._stub = self._make_stub(cast(aio.Channel, methods))
+        self._answered |= methods.answered
+        self._paths |= methods.paths
+
+    def _retire(self, channel: aio.Channel, methods: Sequence[Any]) -> None:
+        """Calls that have begun on the old connection end there; streams, which have no end, begin anew."""
+
+        async def close() -> None:
+            try:
+                await asyncio.sleep(_LONGEST_CALL_SECONDS)
+            finally:
+                await channel.close()
+                for method in methods:
+                    self._answered.pop(method, None)
+                    self._paths.pop(method, None)
+
+        task = asyncio.get_running_loop().create_task(close())
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
 
     async def call(
         self,
@@ -163,6 +206,9 @@ class Client(Generic[Stub]):
         return True
 
     async def close(self) -> None:
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
         await self._channel.close()
 
 

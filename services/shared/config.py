@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.shared.tls import TlsSettings
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(TlsSettings):
     """The base of each service's settings. A variable is the field's name in upper case behind ALLIANCE_."""
-
-    model_config = SettingsConfigDict(env_prefix="ALLIANCE_", extra="ignore", frozen=True)
 
     listen: str = Field(description="host:port on which the service answers")
     mongodb_uri: SecretStr = Field(
@@ -21,6 +20,14 @@ class ServiceSettings(BaseSettings):
     identity_key_file: Path = Field(description="private JWK (Ed25519) by which this process proves its name")
     trust_file: Path = Field(description="public JWKS of all processes, by kid: process, or process/anything")
 
+    open_listen: str = Field(
+        default="",
+        description="host:port for callers who have no certificate and sign their message: machines; empty for none",
+    )
+    health_listen: str = Field(
+        default="",
+        description="host:port at which health alone is told, without TLS, for probes that know none; empty for none",
+    )
     metrics_listen: str = Field(
         default="",
         description="host:port at which Prometheus reads; empty for none. Not for callers: no identity asked",

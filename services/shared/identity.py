@@ -185,12 +185,21 @@ class Verifier:
         return key
 
 
-def caller_of(metadata: Mapping[str, str | bytes], verifier: Verifier) -> Caller:
-    """The proven caller behind a call's metadata; without a token, a machine that has yet to prove itself."""
+def caller_of(metadata: Mapping[str, str | bytes], verifier: Verifier, peers: Collection[str] | None = None) -> Caller:
+    """The proven caller behind a call's metadata; without a token, a machine that has yet to prove itself.
+
+    `peers` are the processes that the connection's certificate names: a token is good on its own process's connections
+    alone. None where connections have no certificates.
+    """
     authorization = metadata.get("authorization")
     if not isinstance(authorization, str):
         return MACHINE
     name = verifier.process(authorization.removeprefix("Bearer "))
+    if peers is not None and name not in peers:
+        raise Unauthenticated(
+            "The process token is not that of the connection's certificate; call with a certificate of the process.",
+            reason="PEER_IS_ANOTHER",
+        )
     on_behalf_of = metadata.get("alliance-caller")
     if on_behalf_of is None:
         return Caller(CallerKind.GATEWAY if name == GATEWAY else CallerKind.SERVICE, name)

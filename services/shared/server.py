@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -29,6 +30,7 @@ from services.shared.metrics.instruments import Meter
 from services.shared.metrics.process import watch_loop
 from services.shared.rpc_errors import abort
 from services.shared.telemetry import Telemetry, log, trace_id
+from services.shared.tls import peers, server_credentials
 
 Add = Callable[[aio.Server], None]
 Job = Callable[[], Awaitable[None]]
@@ -75,7 +77,13 @@ class Server:
         self._closed: _Closed | None = _Closed("NOT_READY", "The service is starting; call again in a moment.")
         self._health = health.aio.HealthServicer()
         self._serving = telemetry.meter.gauge(catalogue.SERVING).at()
-        guard = Guard(Verifier.from_file(settings.trust_file), lambda: self._closed, telemetry.meter)
+        self._certificate = settings.certificate_files()
+        guard = Guard(
+            Verifier.from_file(settings.trust_file),
+            lambda: self._closed,
+            telemetry.meter,
+            encrypted=self._certificate is not None,
+        )
         self._server = aio.server(
             interceptors=[*telemetry.server_interceptors(), guard],
             options=(
@@ -93,6 +101,9 @@ class Server:
             add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        # Kubernetes's own probe of gRPC knows no TLS. Whether a process is well is all that it is told.
+        self._probed = aio.server(options=(("grpc.so_reuseport", 0),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probed)
 
     async def run(self, *, prepare: Job, ping: Job, jobs: Sequence[Job] = ()) -> None:
         """Listens at once; serves when `prepare` (indexes, migrations) has succeeded, and as long as `ping` does.
@@ -105,14 +116,9 @@ class Server:
             loop.add_signal_handler(signum, stop.set)
         await self._set_health(serving=False)
         await self._health.set(ALIVE, health_pb2.HealthCheckResponse.SERVING)
-        try:
-            self._server.add_insecure_port(self._settings.listen)
-        except RuntimeError as error:
-            raise SystemExit(
-                f"{self._settings.listen} cannot be listened on; another process has the port. "
-                "Stop it, or set ALLIANCE_LISTEN to a free one."
-            ) from error
+        self._listen()
         await self._server.start()
+        await self._probed.start()
         log.info("listening", address=self._settings.listen, rpc_services=self._names)
         tasks = [asyncio.create_task(self._live(prepare, ping, jobs))]
         stopped = asyncio.create_task(stop.wait())
@@ -121,6 +127,19 @@ class Server:
         for task in tasks:
             if not task.cancelled() and (failure := task.exception()):
                 raise failure
+
+    def _listen(self) -> None:
+        settings, files = self._settings, self._certificate
+        for address, ask_clients in ((settings.listen, True), (settings.open_listen, False)):
+            if not address:
+                continue
+            if files is None:
+                _bind(self._server.add_insecure_port, address)
+            else:
+                credentials = server_credentials(files, ask_clients=ask_clients)
+                _bind(partial(self._server.add_secure_port, server_credentials=credentials), address)
+        if settings.health_listen:
+            _bind(self._probed.add_insecure_port, settings.health_listen)
 
     async def _live(self, prepare: Job, ping: Job, jobs: Sequence[Job]) -> None:
         await _insist(prepare)
@@ -162,6 +181,7 @@ class Server:
         for task in tasks:
             with suppress(asyncio.CancelledError, Exception):
                 await task
+        await self._probed.stop(None)
         self._telemetry.stop()
         log.info("stopped")
 
@@ -169,8 +189,17 @@ class Server:
 class Guard(aio.ServerInterceptor):
     """The door of every method: is there time, who calls, may they; and errors leave in one form."""
 
-    def __init__(self, verifier: Verifier, closed: "Callable[[], _Closed | None]", meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        closed: "Callable[[], _Closed | None]",
+        meter: Meter | None = None,
+        *,
+        encrypted: bool = False,
+    ) -> None:
+        """`encrypted` says that connections have certificates, to which process tokens have to belong."""
         self._verifier = verifier
+        self._encrypted = encrypted
         self._closed = closed
         meter = meter or Meter()
         self._in_flight = meter.gauge(catalogue.IN_FLIGHT).at()
@@ -198,7 +227,8 @@ class Guard(aio.ServerInterceptor):
             if left is not None and left <= 0:
                 raise DeadlineExceeded("The call came without any time left.", reason="DEADLINE_EXCEEDED")
             set_deadline(left)
-            caller = identity.caller_of(dict(context.invocation_metadata() or ()), self._verifier)
+            metadata = dict(context.invocation_metadata() or ())
+            caller = identity.caller_of(metadata, self._verifier, peers(context) if self._encrypted else None)
             identity.check_access(caller, kinds, services)
             if closed := self._closed():
                 raise Unavailable(closed.message, reason=closed.reason)
@@ -241,6 +271,16 @@ class Guard(aio.ServerInterceptor):
                 answered(status, began)
 
         return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+
+
+def _bind(add_port: Callable[[str], int], address: str) -> None:
+    try:
+        add_port(address)
+    except RuntimeError as error:
+        raise SystemExit(
+            f"{address} cannot be listened on; another process has the port. Stop it, or set ALLIANCE_LISTEN "
+            "(ALLIANCE_OPEN_LISTEN, ALLIANCE_HEALTH_LISTEN) to a free one."
+        ) from error
 
 
 def access_rule(method: str) -> tuple[frozenset[CallerKind], frozenset[str]]:

@@ -50,6 +50,7 @@ class Backend:
             "ALLIANCE_ISSUER": ISSUER,
             "ALLIANCE_TOKEN_KEY_FILE": str(token_key(self.keys)),
             "ALLIANCE_IDENTITY_KEY_FILE": str(identity_key(self.keys, "gateway")),
+            "ALLIANCE_PLAINTEXT": "true",
             "ALLIANCE_LOG_LEVEL": "WARNING",
         }
 

@@ -48,6 +48,7 @@ def settings_of(alliance: FakeAlliance, keys: Path, **changes: Any) -> Settings:
         token_key_file=token_key(keys),
         identity_key_file=identity_key(keys, "gateway"),
         call_timeout_seconds=2,
+        plaintext=True,
         **targets,
         **changes,
     )

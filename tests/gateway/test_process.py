@@ -20,6 +20,7 @@ def start(keys: Path, listen: str, **changes: str) -> "subprocess.Popen[str]":
     environment = {
         **os.environ,
         "ALLIANCE_LISTEN": listen,
+        "ALLIANCE_PLAINTEXT": "true",
         "ALLIANCE_TOKEN_KEY_FILE": str(token_key(keys)),
         "ALLIANCE_IDENTITY_KEY_FILE": str(identity_key(keys, "gateway")),
         **{f"ALLIANCE_{name}_TARGET": "127.0.0.1:1" for name in ("ACCOUNTS", "PARTNERS", "LOGISTICS", "REWARDS")},

@@ -124,7 +124,7 @@ class World:
         """Doors into a running alliance; to be closed."""
         return cls(
             alliance,
-            Doors(alliance.url, alliance.target("logistics")),
+            Doors(alliance.url, alliance.machines_target, authorities=alliance.machines_authorities),
             httpx.AsyncClient(base_url=alliance.url, timeout=15, trust_env=False),
             backend("operator", OPERATOR_CLIENT_ID, alliance.operator_secret),
         )

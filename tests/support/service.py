@@ -55,6 +55,7 @@ class ServiceProcess:
             "ALLIANCE_IDENTITY_KEY_FILE": str(identity_key(keys, name)),
             "ALLIANCE_TRUST_FILE": str(trust_file(keys)),
             "ALLIANCE_OPERATOR_CLIENT_SECRET": operator_secret(keys),
+            "ALLIANCE_PLAINTEXT": "true",
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None

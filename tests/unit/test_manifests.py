@@ -92,6 +92,14 @@ def missing_field(broken: Broken) -> None:
     del broken.spec("Deployment", "accounts")["selector"]
 
 
+def wrong_identity(broken: Broken) -> None:
+    broken.spec("Certificate", "accounts")["uris"] = ["spiffe://elsewhere/accounts"]
+
+
+def issuer_of_two_kinds(broken: Broken) -> None:
+    broken.spec("Issuer", "internal")["selfSigned"] = {}
+
+
 def unknown_kind(broken: Broken) -> None:
     broken.get("Deployment", "accounts")["kind"] = "Deploymnt"
 
@@ -113,6 +121,8 @@ def secret_without_its_place(broken: Broken) -> None:
         (missing_field, "'selector' is a required property"),
         (unknown_kind, "knows no Deploymnt"),
         (unknown_field_of_a_custom_kind, "'verb' was unexpected"),
+        (wrong_identity, "'spiffe://elsewhere/accounts' does not match"),
+        (issuer_of_two_kinds, "has too many properties"),
         (secret_without_its_place, "'key' is a required property"),
     ],
 )

@@ -5,7 +5,7 @@ Each module answers errors as sentences that begin with the resource that is wro
 
 from collections.abc import Iterator
 
-from deploy.checks.references import calls, images, lifecycle, names, ports, selectors, settings, vaults
+from deploy.checks.references import calls, certificates, images, lifecycle, names, ports, selectors, settings, vaults
 from deploy.checks.resources import Overlay
 
 _CHECKS = (
@@ -15,6 +15,7 @@ _CHECKS = (
     settings.errors,
     vaults.errors,
     calls.errors,
+    certificates.errors,
     lifecycle.errors,
     images.errors,
 )

@@ -103,7 +103,15 @@ def _expected(overlay: Overlay) -> Iterator[Reach]:
         for route in (*overlay.of("HTTPRoute"), *overlay.of("GRPCRoute")):
             for rule in route["spec"]["rules"]:
                 for backend in rule.get("backendRefs", ()):
-                    yield Reach(f"namespace:{INGRESS}", backend["name"], ports[backend["name"]])
+                    yield Reach(f"namespace:{INGRESS}", backend["name"], _behind(overlay, backend, here))
+
+
+def _behind(overlay: Overlay, backend: Resource, here: Mapping[str, Workload]) -> int:
+    """The port of the pods to which a route leads; 0 if there is none."""
+    service = overlay.get("Service", backend["name"])
+    targets = {port["port"]: port["targetPort"] for port in service["spec"]["ports"]} if service else {}
+    containers = here[backend["name"]].containers if backend["name"] in here else ()
+    return next((port for c in containers if (port := c.port(targets.get(backend["port"])))), 0)
 
 
 def _outside(overlay: Overlay, name: str) -> Iterator[Reach]:

@@ -48,10 +48,11 @@ def _of_probes(workload: Workload, container: Container) -> Iterator[str]:
 
 def _of_process(workload: Workload, container: Container, overlay: Overlay) -> Iterator[str]:
     values = values_of(container, overlay)
-    host, _, port = str(values.get("ALLIANCE_LISTEN")).rpartition(":")
-    if host != "0.0.0.0" or container.port(int(port)) is None:  # noqa: S104
-        yield f"{workload.title} listens on {host}:{port}, which is no port that others can reach"
     for variable, target in values.items():
+        if variable.startswith("ALLIANCE_") and variable.endswith("LISTEN"):
+            host, _, port = str(target).rpartition(":")
+            if host != "0.0.0.0" or container.port(int(port)) is None:  # noqa: S104
+                yield f"{workload.title} listens on {host}:{port}, which is no port that others can reach"
         if variable.startswith("ALLIANCE_") and variable.endswith("_TARGET"):
             yield from _of_target(f"{workload.title}: {variable}", str(target), overlay)
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from deploy.checks.resources import Container, Overlay, Workload
 
 _PREFIX = "ALLIANCE_"
+_ONE_MACHINE = "local"
 # Standard variables of the exporter and the SDK.
 _OTEL = {name for name in vars(otel) if name.startswith("OTEL_")} | {OTEL_RESOURCE_ATTRIBUTES}
 
@@ -37,7 +38,10 @@ def errors(overlay: Overlay) -> Iterator[str]:
         if settings is None:
             yield f"{workload.title} runs {container.spec.get('args')}, which is no process of the alliance"
             continue
-        yield from problems(workload.title, settings, values_of(container, overlay))
+        values = values_of(container, overlay)
+        yield from problems(workload.title, settings, values)
+        if values.get("ALLIANCE_PLAINTEXT") and overlay.name != _ONE_MACHINE:
+            yield f"{workload.title} does without TLS, which is for the overlay {_ONE_MACHINE} alone"
         yield from _of_files(workload, container, overlay)
 
 

@@ -50,6 +50,8 @@ def _may_read(workload: str, secret: str) -> bool:
 def _kept(resource: Resource) -> tuple[str, str] | None:
     if resource["kind"] in ("ConfigMap", "Secret"):
         return resource["kind"], resource["metadata"]["name"]
+    if resource["kind"] == "Certificate" and not resource["spec"].get("isCA"):
+        return "Secret", resource["spec"]["secretName"]
     if resource["kind"] == "ExternalSecret":
         return "Secret", resource["spec"]["target"]["name"]
     return None

@@ -17,7 +17,7 @@ from grpc import aio
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from alliance.logistics.v1 import logistics_pb2, logistics_pb2_grpc
-from services.shared.errors import DeadlineExceeded, DomainError, Unavailable
+from services.shared.errors import DeadlineExceeded, DomainError, ResourceExhausted, Unavailable
 from services.shared.rpc_errors import from_rpc
 
 T = TypeVar("T")
@@ -92,13 +92,19 @@ class Doors:
     url: str
     logistics_target: str
     patience_seconds: float = PATIENCE_SECONDS
+    # Whose certificates machines trust, as PEM; None: the way to logistics is not encrypted.
+    authorities: bytes | None = None
     traffic: Traffic = field(default_factory=Traffic)
 
     def __post_init__(self) -> None:
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
         self._http = httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT_SECONDS, limits=limits, trust_env=False)
         options = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1_000))
-        self._channel = aio.insecure_channel(self.logistics_target, options=options)
+        if self.authorities is None:
+            self._channel = aio.insecure_channel(self.logistics_target, options=options)
+        else:
+            credentials = grpc.ssl_channel_credentials(self.authorities)
+            self._channel = aio.secure_channel(self.logistics_target, credentials, options=options)
         self._logistics = logistics_pb2_grpc.LogisticsServiceStub(self._channel)
 
     async def close(self) -> None:
@@ -181,7 +187,7 @@ class Doors:
             )
         except grpc.RpcError as error:
             failure = from_rpc(error) if isinstance(error, aio.AioRpcError) else DomainError(str(error))
-            if isinstance(failure, Unavailable | DeadlineExceeded):
+            if isinstance(failure, Unavailable | DeadlineExceeded | ResourceExhausted):
                 raise Passing(failure.message) from error
             raise Refused(failure.code.name, failure.reason, failure.message) from error
         return answer

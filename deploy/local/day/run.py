@@ -53,7 +53,7 @@ async def play_outcome(alliance: Alliance, size: Size, show: Show) -> Outcome:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     try:
         scale = scale_of(alliance.data / "day.json", Scale(size.seed, yesterday, size.members, size.acts))
-        async with Doors(alliance.url, alliance.target("logistics")) as doors:
+        async with Doors(alliance.url, alliance.machines_target, authorities=alliance.machines_authorities) as doors:
             stage = Stage(
                 make_plan(scale),
                 doors,

@@ -19,10 +19,11 @@ _EVERY_SECONDS = 1.0
 
 
 class VerifySettings(Settings):
-    """Those of the service; who only reads the database proves its name to nobody."""
+    """Those of the service; who only reads the database calls nobody."""
 
     identity_key_file: Path = Path()
     trust_file: Path = Path()
+    plaintext: bool = True
 
 
 class Progress:
