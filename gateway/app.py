@@ -27,7 +27,7 @@ from gateway.engine.shape import Budget
 from gateway.errors import masked
 from gateway.http import GraphQLEndpoint
 from gateway.limits import Accounts, Buckets
-from gateway.live import drop_offs, wallets
+from gateway.live import drop_offs, impact, wallets
 from gateway.live.events import EventStreams
 from gateway.live.live import Live, Topic
 from gateway.live.websocket import WebSocketEndpoint
@@ -65,6 +65,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     measures = Measures(telemetry.meter)
     documents = _documents(settings)
     topics: dict[str, Topic] = {
+        impact.TOPIC: impact.Impact(backends),
         wallets.TOPIC: wallets.Wallets(backends),
         drop_offs.TOPIC: drop_offs.DropOffs(backends, settings.live.buffered_events),
     }

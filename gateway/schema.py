@@ -6,6 +6,7 @@ import strawberry
 
 from gateway.accounts.mutations import AccountsMutation
 from gateway.accounts.queries import AccountsQuery
+from gateway.accounts.subscriptions import AccountsSubscription
 from gateway.logistics.mutations import LogisticsMutation
 from gateway.logistics.queries import LogisticsQuery
 from gateway.logistics.subscriptions import LogisticsSubscription
@@ -32,7 +33,7 @@ class Mutation(PartnersMutation, AccountsMutation, LogisticsMutation, RewardsMut
 
 
 @strawberry.type(description="What can be followed, over graphql-transport-ws or as server-sent events.")
-class Subscription(RewardsSubscription, LogisticsSubscription):
+class Subscription(RewardsSubscription, LogisticsSubscription, AccountsSubscription):
     """All that is live."""
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from alliance.logistics.v1 import logistics_pb2 as pb
 from gateway.backends import Backends
@@ -41,6 +41,7 @@ class DropOffRow:
 
     drop_off: Any
     place: tuple[int, int]
+    answers: ClassVar[None] = None
 
     @property
     def member_id(self) -> str:

@@ -78,17 +78,21 @@ class _EventStream:
     async def _stream(self, receive: Receive) -> None:
         # The answer begins when the subscription has: who sees its head misses nothing from then on.
         begun = await self._live.begin(self._asked, self._session, self._last_event_id)
-        await self._send_message({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-        await self._send(_retry() + _COMMENT)
         if isinstance(begun, Ended):
+            await self._start()
             await self._end(begun)
             return
-        watch = asyncio.create_task(_gone(receive, begun))
-        try:
-            with begun, self._live.told_of_stop(begun.interrupt):
+        with begun, self._live.told_of_stop(begun.interrupt):
+            watch = asyncio.create_task(_gone(receive, begun))
+            try:
+                await self._start()
                 await self._follow(begun)
-        finally:
-            watch.cancel()
+            finally:
+                watch.cancel()
+
+    async def _start(self) -> None:
+        await self._send_message({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        await self._send(_retry() + _COMMENT)
 
     async def _follow(self, subscription: Subscription) -> None:
         while not subscription.interrupted:

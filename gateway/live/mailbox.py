@@ -1,10 +1,16 @@
 """What waits for one subscriber. A mailbox never grows with how slow its subscriber is."""
 
 import asyncio
+from base64 import urlsafe_b64encode
 from collections import deque
+from hashlib import blake2b
 from typing import Any, Protocol
 
+from google.protobuf.message import Message
+
 from gateway.errors import FieldError, subscription_ended
+
+_CURSOR_BYTES = 12
 
 
 class Row(Protocol):
@@ -13,6 +19,10 @@ class Row(Protocol):
     @property
     def cursor(self) -> str:
         """Its place: who has got so far goes on behind it."""
+
+    @property
+    def answers(self) -> dict[Any, bytes] | None:
+        """Where it looks the same to everybody: what has been answered already, by what was asked."""
 
 
 class Mailbox:
@@ -37,6 +47,12 @@ class Mailbox:
         """What is in it can still be taken."""
         self.ended = self.ended or why
         self.arrived.set()
+
+
+def state_cursor(state: Message) -> str:
+    """The cursor of a state: a digest of it, the same in whichever process."""
+    content = state.SerializeToString(deterministic=True)
+    return urlsafe_b64encode(blake2b(content, digest_size=_CURSOR_BYTES).digest()).decode()
 
 
 class Latest(Mailbox):

@@ -5,24 +5,21 @@ hears nothing. So nothing is missed and nothing comes twice, whichever process w
 """
 
 import asyncio
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from alliance.rewards.v1 import rewards_pb2 as pb
 from gateway.backends import Backends
-from gateway.live.mailbox import Latest
+from gateway.live.mailbox import Latest, state_cursor
 from gateway.live.upstream import Upstream, backoff
 from gateway.rewards.sources import REWARDS
 from services.shared.errors import DomainError
 
 TOPIC = "wallets"
 _AT_ONCE = 500
-_CURSOR_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class WalletRow:
     member_id: str
     wallet: Any
     cursor: str
+    answers: ClassVar[None] = None
 
 
 class Wallets:
@@ -110,11 +108,6 @@ class Wallets:
     def _tell(self, wallet: Any) -> None:
         boxes = self._boxes.get(wallet.member_id)
         if boxes:
-            row = WalletRow(wallet.member_id, wallet, _digest(wallet))
+            row = WalletRow(wallet.member_id, wallet, state_cursor(wallet))
             for box in boxes:
                 box.offer(row)
-
-
-def _digest(wallet: Any) -> str:
-    content = wallet.SerializeToString(deterministic=True)
-    return urlsafe_b64encode(blake2b(content, digest_size=_CURSOR_BYTES).digest()).decode()

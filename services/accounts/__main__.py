@@ -9,9 +9,11 @@ from services.accounts.config import Settings
 from services.accounts.factors import FACTORS
 from services.accounts.rpc import AccountsRpc
 from services.accounts.service.acts import Acts
+from services.accounts.service.impact import Impact
 from services.accounts.service.members import Members
 from services.accounts.store.acts import ActStore
 from services.accounts.store.factors import FactorStore
+from services.accounts.store.impact import COUNTERS, ImpactStore
 from services.accounts.store.members import MemberStore
 from services.shared import clock, outbox, telemetry
 from services.shared.client import Client
@@ -21,6 +23,7 @@ from services.shared.invariants import Results, Watch
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox, Relay
 from services.shared.server import Server
+from services.shared.tail import Tail
 
 
 async def main() -> None:
@@ -38,15 +41,18 @@ async def main() -> None:
     events_out = Outbox(database)
     relay = Relay(events_out, {events.CLAIMS: events.claims_to(rewards)}, observed.meter)
     member_store, factor_store = MemberStore(database), FactorStore(database)
+    impact_store, tail = ImpactStore(database), Tail(database[COUNTERS])
+    impact = Impact(impact_store, tail)
     members = Members(member_store, clock.now)
-    acts = Acts(ActStore(database), member_store, factor_store, events.announcer(events_out), clock.now)
-    rpc = AccountsRpc(members, acts, Idempotency(database, relay))
+    acts = Acts(ActStore(database, impact_store), member_store, factor_store, events.announcer(events_out), clock.now)
+    rpc = AccountsRpc(members, acts, impact, Idempotency(database, relay))
 
     watch = Watch(Results(database), invariants.NAMES, observed.meter)
 
     async def prepare() -> None:
         await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
         await factor_store.seed(FACTORS)
+        await impact_store.prepare()
 
     server = Server(
         settings,
@@ -57,7 +63,7 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run])
+    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run, impact.run, tail.run])
 
 
 if __name__ == "__main__":

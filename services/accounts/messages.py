@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from alliance.accounts.v1 import accounts_pb2 as pb
-from services.accounts.domain.acts import Act, ActCount, ActKind, CarbonTotal, Claim, ClaimSum, Factor
+from services.accounts.domain.acts import Act, ActCount, ActKind, CarbonTotal, Claim, ClaimSum, Factor, KindImpact
 from services.accounts.domain.members import Consent, Identity, Member
 from services.accounts.service.acts import DropOff, ReportedAct
 from services.shared import checks
@@ -162,3 +162,14 @@ def summary(counts: Sequence[ActCount], sums: Sequence[ClaimSum]) -> pb.Summariz
     answer.claims = sum(row.claims for row in sums)
     answer.co2e_mg = sum(row.co2e_mg for row in sums)
     return answer
+
+
+def impact(total: Sequence[KindImpact]) -> pb.Impact:
+    """What the alliance has avoided, by kind and in all."""
+    return pb.Impact(
+        claims=sum(each.claims for each in total),
+        co2e_mg=sum(each.co2e_mg for each in total),
+        kinds=[
+            pb.Impact.KindTotal(kind=kind_number(each.kind), claims=each.claims, co2e_mg=each.co2e_mg) for each in total
+        ],
+    )

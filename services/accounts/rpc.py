@@ -1,5 +1,6 @@
 """proto <-> domain for the accounts service, and nothing else."""
 
+from collections.abc import AsyncIterator
 from itertools import groupby
 from typing import Any
 
@@ -7,6 +8,7 @@ from alliance.accounts.v1 import accounts_pb2 as pb
 from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceServicer
 from services.accounts import messages
 from services.accounts.service.acts import Acts
+from services.accounts.service.impact import Impact
 from services.accounts.service.members import Members
 from services.shared import checks
 from services.shared.idempotency import Idempotency
@@ -21,9 +23,10 @@ Context = Any
 class AccountsRpc(AccountsServiceServicer):
     """The methods, as the proto describes them."""
 
-    def __init__(self, members: Members, acts: Acts, idempotency: Idempotency) -> None:
+    def __init__(self, members: Members, acts: Acts, impact: Impact, idempotency: Idempotency) -> None:
         self._members = members
         self._acts = acts
+        self._impact = impact
         self._idempotency = idempotency
 
     async def EnrolMember(self, request: pb.EnrolMemberRequest, context: Context) -> pb.EnrolMemberResponse:
@@ -170,6 +173,12 @@ class AccountsRpc(AccountsServiceServicer):
 
     async def ListFactors(self, request: pb.ListFactorsRequest, context: Context) -> pb.ListFactorsResponse:
         return pb.ListFactorsResponse(factors=map(messages.factor, await self._acts.catalogue()))
+
+    async def WatchImpact(
+        self, request: pb.WatchImpactRequest, context: Context
+    ) -> AsyncIterator[pb.WatchImpactResponse]:
+        async for total in self._impact.watch():
+            yield pb.WatchImpactResponse(impact=messages.impact(total))
 
     async def SummarizeActs(self, request: pb.SummarizeActsRequest, context: Context) -> pb.SummarizeActsResponse:
         return messages.summary(*await self._acts.summary())

@@ -62,3 +62,24 @@ async def test_g5_a_brand_follows_its_machines_and_misses_nothing_while_it_is_aw
         await machine.capture(item(ada, grams=15))
         for client in (resumed, over_socket):
             assert await weights(client, 4) == [12, 13, 14, 15]
+
+
+IMPACT = "subscription { allianceImpact { impact { claims co2eMg kinds { kind claims } } } }"
+
+
+async def test_g5_everybody_sees_what_the_alliance_avoids_as_it_does(world: World):
+    grocer = await world.brand()
+    machine, ada = await grocer.machine(), await grocer.enrol()
+    url = world.alliance.url
+    async with events(url, None, IMPACT, get=True) as over_events, socket(url) as over_socket:
+        await over_socket.subscribe(IMPACT)
+        first = [(await client.next())["allianceImpact"]["impact"] for client in (over_events, over_socket)]
+        assert first[0] == first[1]
+        await machine.capture(item(ada, grams=24))
+        for client in (over_events, over_socket):
+            seen = (await client.next())["allianceImpact"]["impact"]
+            assert seen["claims"] == first[0]["claims"] + 1
+            assert seen["co2eMg"] == first[0]["co2eMg"] + 24 * 1_650
+            assert sum(each["claims"] for each in seen["kinds"]) == seen["claims"]
+    report = (await world.report())["acts"]
+    assert (report["claims"], report["co2eMg"]) == (seen["claims"], seen["co2eMg"])

@@ -123,6 +123,15 @@ class ActCount:
 
 
 @dataclass(frozen=True)
+class KindImpact:
+    """What all claims of one kind sum to."""
+
+    kind: ActKind
+    claims: int
+    co2e_mg: int
+
+
+@dataclass(frozen=True)
 class ClaimSum:
     """What the claims of one kind by the reports of one partner sum to."""
 

@@ -1,6 +1,6 @@
 """What the accounts service keeps."""
 
-from services.accounts.store import acts, factors, members
+from services.accounts.store import acts, factors, impact, members
 from services.shared.mongo import Indexes
 
-INDEXES: Indexes = {**members.INDEXES, **factors.INDEXES, **acts.INDEXES}
+INDEXES: Indexes = {**members.INDEXES, **factors.INDEXES, **acts.INDEXES, **impact.INDEXES}

@@ -12,6 +12,7 @@ from pymongo import IndexModel, UpdateOne
 from services.accounts.domain.acts import Act, ActCount, ActKind, ActStatus, CarbonTotal, Claim, ClaimSum
 from services.accounts.domain.caps import CapKey
 from services.accounts.domain.decisions import OLDEST_ACT, Decision
+from services.accounts.store.impact import ImpactStore
 from services.shared.mongo import Database, Document, Indexes, LostRace, Transaction, racing
 from services.shared.pages import Page, PageQuery, find_page
 
@@ -38,7 +39,8 @@ INDEXES: Indexes = {
 class ActStore:
     """Acts and the claims that they made. Both are only ever added to."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, impact: ImpactStore) -> None:
+        self._impact = impact
         self._acts = database["acts"]
         self._claims = database["claims"]
         self._caps = database["daily_caps"]
@@ -67,6 +69,7 @@ class ActStore:
             if decision.claims:
                 await self._claims.insert_many([_claim_row(claim) for claim in decision.claims], session=tx.session)
                 await self._add_to_totals(tx, decision.claims)
+                await self._impact.add(tx, decision.claims)
             if decision.acts:
                 await self._acts.insert_many([_act_row(act) for act in decision.acts], session=tx.session)
 

@@ -1484,6 +1484,97 @@ class ListFactorsResponse(_message.Message):
 Global___ListFactorsResponse: _TypeAlias = ListFactorsResponse  # noqa: Y015
 
 @_typing.final
+class Impact(_message.Message):
+    """What the alliance has avoided in all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class KindTotal(_message.Message):
+        """What claims of a kind sum to."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KIND_FIELD_NUMBER: _builtins.int
+        CLAIMS_FIELD_NUMBER: _builtins.int
+        CO2E_MG_FIELD_NUMBER: _builtins.int
+        kind: Global___ActKind.ValueType
+        claims: _builtins.int
+        co2e_mg: _builtins.int
+        def __init__(
+            self,
+            *,
+            kind: Global___ActKind.ValueType = ...,
+            claims: _builtins.int = ...,
+            co2e_mg: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "co2e_mg", b"co2e_mg", "kind", b"kind"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    CO2E_MG_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    claims: _builtins.int
+    """Each act counted once, whoever reported it."""
+    co2e_mg: _builtins.int
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Impact.KindTotal]:
+        """Those of which there are any."""
+
+    def __init__(
+        self,
+        *,
+        claims: _builtins.int = ...,
+        co2e_mg: _builtins.int = ...,
+        kinds: _abc.Iterable[Global___Impact.KindTotal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "co2e_mg", b"co2e_mg", "kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Impact: _TypeAlias = Impact  # noqa: Y015
+
+@_typing.final
+class WatchImpactRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchImpactRequest: _TypeAlias = WatchImpactRequest  # noqa: Y015
+
+@_typing.final
+class WatchImpactResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def impact(self) -> Global___Impact: ...
+    def __init__(
+        self,
+        *,
+        impact: Global___Impact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["impact", b"impact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["impact", b"impact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchImpactResponse: _TypeAlias = WatchImpactResponse  # noqa: Y015
+
+@_typing.final
 class SummarizeActsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

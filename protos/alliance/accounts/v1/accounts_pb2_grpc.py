@@ -141,6 +141,11 @@ class AccountsServiceStub:
                 request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListFactorsRequest.SerializeToString,
                 response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListFactorsResponse.FromString,
                 _registered_method=True)
+        self.WatchImpact = channel.unary_stream(
+                '/alliance.accounts.v1.AccountsService/WatchImpact',
+                request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.WatchImpactRequest.SerializeToString,
+                response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.WatchImpactResponse.FromString,
+                _registered_method=True)
         self.SummarizeActs = channel.unary_unary(
                 '/alliance.accounts.v1.AccountsService/SummarizeActs',
                 request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.SummarizeActsRequest.SerializeToString,
@@ -313,6 +318,15 @@ class AccountsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchImpact(self, request, context):
+        """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
+        most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+        RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SummarizeActs(self, request, context):
         """The alliance's acts in numbers: per kind what was done and avoided, and why acts were refused.
         The total is the sum of unique claims.
@@ -423,6 +437,11 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     servicer.ListFactors,
                     request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListFactorsRequest.FromString,
                     response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListFactorsResponse.SerializeToString,
+            ),
+            'WatchImpact': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchImpact,
+                    request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.WatchImpactRequest.FromString,
+                    response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.WatchImpactResponse.SerializeToString,
             ),
             'SummarizeActs': grpc.unary_unary_rpc_method_handler(
                     servicer.SummarizeActs,
@@ -977,6 +996,33 @@ class AccountsService:
             '/alliance.accounts.v1.AccountsService/ListFactors',
             alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListFactorsRequest.SerializeToString,
             alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListFactorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchImpact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alliance.accounts.v1.AccountsService/WatchImpact',
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.WatchImpactRequest.SerializeToString,
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.WatchImpactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -102,6 +102,11 @@ class AccountsServiceStub:
     """Factors by id: those found; at most 1,000 ids."""
     ListFactors: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListFactorsRequest, _accounts_pb2.ListFactorsResponse]
     """The whole catalogue of emission factors, by kind and start of validity."""
+    WatchImpact: _grpc.UnaryStreamMultiCallable[_accounts_pb2.WatchImpactRequest, _accounts_pb2.WatchImpactResponse]
+    """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
+    most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+    RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    """
     SummarizeActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.SummarizeActsRequest, _accounts_pb2.SummarizeActsResponse]
     """The alliance's acts in numbers: per kind what was done and avoided, and why acts were refused.
     The total is the sum of unique claims.
@@ -181,6 +186,11 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     """Factors by id: those found; at most 1,000 ids."""
     ListFactors: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListFactorsRequest, _accounts_pb2.ListFactorsResponse]  # type: ignore[assignment]
     """The whole catalogue of emission factors, by kind and start of validity."""
+    WatchImpact: _aio.UnaryStreamMultiCallable[_accounts_pb2.WatchImpactRequest, _accounts_pb2.WatchImpactResponse]  # type: ignore[assignment]
+    """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
+    most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+    RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    """
     SummarizeActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.SummarizeActsRequest, _accounts_pb2.SummarizeActsResponse]  # type: ignore[assignment]
     """The alliance's acts in numbers: per kind what was done and avoided, and why acts were refused.
     The total is the sum of unique claims.
@@ -377,6 +387,17 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListFactorsResponse, _abc.Awaitable[_accounts_pb2.ListFactorsResponse]]:
         """The whole catalogue of emission factors, by kind and start of validity."""
+
+    @_abc_1.abstractmethod
+    def WatchImpact(
+        self,
+        request: _accounts_pb2.WatchImpactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_accounts_pb2.WatchImpactResponse], _abc.AsyncIterator[_accounts_pb2.WatchImpactResponse]]:
+        """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
+        most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+        RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        """
 
     @_abc_1.abstractmethod
     def SummarizeActs(
