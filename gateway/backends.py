@@ -1,7 +1,6 @@
 """The four services, as the gateway calls them."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -15,18 +14,19 @@ from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceStub
 from alliance.logistics.v1.logistics_pb2_grpc import LogisticsServiceStub
 from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
+from gateway.breaker import Breaker
 from gateway.config import Settings
 from gateway.engine.batch import Batcher
 from gateway.engine.source import Source
-from gateway.metrics import Batches
+from gateway.metrics import Batches, observe_breakers
 from services.shared.client import Client
-from services.shared.errors import DeadlineExceeded, DomainError
+from services.shared.errors import DeadlineExceeded, DomainError, Unavailable
 from services.shared.identity import GATEWAY, Caller, Signer
 from services.shared.telemetry import Telemetry
 
 _HEALTH_TIMEOUT_SECONDS = 1.0
-# A service that let a deadline pass is given less time for so long, or until it answers.
-_LATE_SECONDS = 10.0
+# The reason of errors that no service has given.
+_TRANSPORT = "UNAVAILABLE"
 _STUBS: dict[str, Any] = {
     "accounts": AccountsServiceStub,
     "partners": PartnersServiceStub,
@@ -39,6 +39,7 @@ class Backends:
     """Clients of the services, and the batcher over them. Connects when it is first used."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._timeout_seconds = settings.call_timeout_seconds
         signer = Signer.from_file(GATEWAY, settings.identity_key_file)
         targets = settings.targets()
         tls = settings.certificate_files()
@@ -55,8 +56,10 @@ class Backends:
 
         self._clients = {name: client(name, stub) for name, stub in _STUBS.items()}
         self._health = {name: client(name, health_pb2_grpc.HealthStub) for name in _STUBS}
-        self._late_timeout_seconds = settings.late_call_timeout_seconds
-        self._late_until: dict[ServiceDescriptor, float] = {}
+        self._breakers = {
+            name: Breaker(name, settings.breaker_failures, settings.breaker_open_seconds) for name in _STUBS
+        }
+        observe_breakers(telemetry.meter, self._breakers)
         tracer = trace.get_tracer("gateway", tracer_provider=telemetry.provider) if telemetry.tracing else None
         self.batcher = Batcher(self._read, tracer, Batches(telemetry.meter))
 
@@ -67,16 +70,46 @@ class Backends:
         request: Message,
         caller: Caller | None = None,
         *,
-        timeout_seconds: float | None = None,
+        within_seconds: float | None = None,
     ) -> Any:
-        """The response of an RPC, called for the gateway itself or for `caller`; a DomainError if it failed."""
-        # alliance.accounts.v1 is the package of accounts.
-        client = self._clients[service.file.package.split(".")[1]]
-        return await client.call(getattr(client.stub, method), request, caller=caller, timeout_seconds=timeout_seconds)
+        """The response of an RPC, called for the gateway itself or for `caller`; a DomainError if it failed.
+
+        It has the usual time for that, or less if there is less.
+        """
+        shorter = within_seconds is not None and within_seconds < self._timeout_seconds
+        name = _name_of(service)
+        client, breaker = self._clients[name], self._breakers[name]
+        began = breaker.enter()
+        try:
+            answer = await client.call(
+                getattr(client.stub, method),
+                request,
+                caller=caller,
+                timeout_seconds=within_seconds if shorter else None,
+            )
+        except DeadlineExceeded:
+            # Of a shorter time than usual it says nothing that it has passed.
+            breaker.failed(began, late=not shorter)
+            raise
+        except Unavailable as error:
+            if error.reason == _TRANSPORT:
+                breaker.failed(began, late=False)
+            else:
+                # It is there, and says that it cannot just now.
+                breaker.answered()
+            raise
+        except DomainError:
+            breaker.answered()
+            raise
+        except BaseException:
+            breaker.given_up(began)
+            raise
+        breaker.answered()
+        return answer
 
     def stream(self, service: ServiceDescriptor, method: str, request: Message) -> AsyncGenerator[Any, None]:
         """The responses of a streaming RPC, called for the gateway itself; a DomainError if it breaks off."""
-        client = self._clients[service.file.package.split(".")[1]]
+        client = self._clients[_name_of(service)]
         return client.stream(getattr(client.stub, method), request)
 
     async def health(self) -> Mapping[str, str]:
@@ -88,19 +121,7 @@ class Backends:
         await asyncio.gather(*(client.close() for client in (*self._clients.values(), *self._health.values())))
 
     async def _read(self, source: Source, request: Message, caller: Caller | None) -> Any:
-        """A query may need a service at each of its levels: were it waited for in full each time, none of the answer
-        would be in time, not even what other services know.
-        """
-        service = source.service
-        late = time.monotonic() < self._late_until.get(service, 0.0)
-        timeout_seconds = self._late_timeout_seconds if late else None
-        try:
-            answer = await self.call(service, source.method, request, caller, timeout_seconds=timeout_seconds)
-        except DeadlineExceeded:
-            self._late_until[service] = time.monotonic() + _LATE_SECONDS
-            raise
-        self._late_until.pop(service, None)
-        return answer
+        return await self.call(source.service, source.method, request, caller)
 
     async def _health_of(self, client: Client[Any]) -> str:
         try:
@@ -110,3 +131,8 @@ class Backends:
         except (DomainError, grpc.RpcError):
             return "unreachable"
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)).lower()
+
+
+def _name_of(service: ServiceDescriptor) -> str:
+    # alliance.accounts.v1 is the package of accounts.
+    return service.file.package.split(".")[1]

@@ -114,8 +114,11 @@ class Settings(TlsSettings):
     token_requests_burst: int = Field(default=500, ge=1, description="token requests of one that may come at once")
 
     call_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="deadline of a call to a service")
-    late_call_timeout_seconds: float = Field(
-        default=1.0, gt=0, le=60, description="deadline of a read from a service that has just let one pass"
+    breaker_failures: int = Field(
+        default=5, ge=0, description="calls of a service that may fail in a row before it is not called; 0: any number"
+    )
+    breaker_open_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="when it is tried again; later each time that fails, up to 8 times this"
     )
     request_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="deadline of a whole request")
     requests_in_flight: int = Field(default=2_000, ge=8, description="requests that are answered at the same time")

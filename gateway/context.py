@@ -12,6 +12,7 @@ from gateway.accounts.sources import standing_consents
 from gateway.backends import Backends
 from gateway.engine.batch import Failed, Future, Outcomes
 from gateway.engine.source import Arguments, Key, Source
+from services.shared.errors import DeadlineExceeded
 from services.shared.identity import Caller, CallerKind
 
 
@@ -27,6 +28,29 @@ class Request:
         self._loads: dict[tuple[Source, Key, Arguments], Future] = {}
         # What has been loaded several keys at a time.
         self._outcomes: dict[tuple[Source, Arguments], Outcomes] = {}
+        # ... and what is still to come of it.
+        self._coming: list[tuple[list[Key], Future]] = []
+        self._until: float | None = None
+        self._expired: DeadlineExceeded | None = None
+
+    def expires_at(self, until: float) -> asyncio.TimerHandle:
+        """At that time of the event loop nothing more is waited for: what is missing then has failed, the rest stands.
+
+        To be cancelled once the answer is there.
+        """
+        self._until = until
+        return asyncio.get_running_loop().call_at(until, self._expire)
+
+    def _expire(self) -> None:
+        error = self._expired = DeadlineExceeded("The time for the request ran out.", reason="REQUEST_TIMEOUT")
+        for future in self._loads.values():
+            if not future.done():
+                future.set_exception(error)
+                # Perhaps nobody looks at it any more, and there is nothing to report.
+                future.exception()
+        for keys, future in self._coming:
+            if not future.done():
+                future.set_result(dict.fromkeys(keys, Failed(error)))
 
     def load(self, source: Source, key: Key, arguments: Arguments = ()) -> Any:
         """The row, if it is there already, else a future of it."""
@@ -39,6 +63,8 @@ class Request:
         asked = (source, key, arguments)
         future = self._loads.get(asked)
         if future is None:
+            if self._expired is not None:
+                raise self._expired
             caller = self.viewer if source.as_viewer else None
             future = self._loads[asked] = self._backends.batcher.load(source, key, arguments, caller)
             return future
@@ -65,9 +91,12 @@ class Request:
         wanted = [key for key in keys if key not in loaded]
         if not wanted:
             return loaded, None
-        return loaded, self._backends.batcher.load_all(
-            source, wanted, arguments, self.viewer if source.as_viewer else None
-        )
+        if self._expired is not None:
+            loaded.update(dict.fromkeys(wanted, Failed(self._expired)))
+            return loaded, None
+        future = self._backends.batcher.load_all(source, wanted, arguments, self.viewer if source.as_viewer else None)
+        self._coming.append((wanted, future))
+        return loaded, future
 
     def require(self, kinds: Set[CallerKind], what: str) -> None:
         """FieldError unless the viewer is of one of these kinds."""
@@ -75,11 +104,15 @@ class Request:
 
     async def call(self, service: ServiceDescriptor, method: str, request: Message) -> Any:
         """Calls an RPC for the viewer, after which nothing that was loaded before is taken for true."""
+        if self._expired is not None:
+            raise self._expired
+        left = None if self._until is None else self._until - asyncio.get_running_loop().time()
         try:
-            return await self._backends.call(service, method, request, self.viewer)
+            return await self._backends.call(service, method, request, self.viewer, within_seconds=left)
         finally:
             self._loads.clear()
             self._outcomes.clear()
+            self._coming.clear()
 
     def consented(self, member_id: str) -> Awaitable[None] | None:
         """None if the member lets the viewing brand see its data, or an awaitable of that; FieldError if not."""

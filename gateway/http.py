@@ -32,6 +32,8 @@ from gateway.metrics import FAILED, OK, Measures, outcome_of
 from gateway.negotiation import EVENTS, GRAPHQL, JSON, accepts_events, media_type, wants_page
 from gateway.tokens import TokenInvalid
 
+_GRACE_SECONDS = 0.5
+
 
 @dataclass(frozen=True)
 class GraphQLEndpoint:
@@ -58,7 +60,8 @@ class GraphQLEndpoint:
         type = media_type(accept)
         events = accepts_events(accept)
         try:
-            async with asyncio.timeout(self.settings.request_timeout_seconds):
+            # What is not there by then is left out of the answer; only what cannot be waited for otherwise is cut off.
+            async with asyncio.timeout(self.settings.request_timeout_seconds + _GRACE_SECONDS) as limit:
                 if type is None and not events:
                     raise Refusal(406, BAD_USER_INPUT, f"Answers are {GRAPHQL} or {JSON}.", reason="NOT_ACCEPTABLE")
                 session = self._session(http)
@@ -68,7 +71,7 @@ class GraphQLEndpoint:
                 asked = from_url(http) if get else await from_body(http, limits.body_bytes)
                 if type is None or (events and self._subscribes(asked, session)):
                     return self.events(asked, session, http.headers.get("last-event-id", ""))
-                return await self._execute(asked, session, type, get=get)
+                return await self._execute(asked, session, type, (limit.when() or 0) - _GRACE_SECONDS, get=get)
         except Refusal as refusal:
             self.measures.refused(refusal.error)
             errors = [error_body(refusal.error, request_id)]
@@ -87,7 +90,7 @@ class GraphQLEndpoint:
             self.measures.refused(error)
             return response({"errors": [error_body(error, request_id)]}, 504, type or JSON)
 
-    async def _execute(self, asked: Asked, session: Session, type: str, *, get: bool) -> ASGIApp:
+    async def _execute(self, asked: Asked, session: Session, type: str, until: float, *, get: bool) -> ASGIApp:
         # Of a request that is well-formed as such, application/json says by its errors alone what is wrong with it.
         wrong = 400 if type == GRAPHQL else 200
         try:
@@ -108,7 +111,7 @@ class GraphQLEndpoint:
                     reason="NOT_ACCEPTABLE",
                 )
             session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
-            return await self._answer(operation, asked, session, type)
+            return await self._answer(operation, asked, session, type, until)
         except DocumentInvalid as invalid:
             self.measures.invalid()
             errors = [formatted(_of_its_author(error), DOCUMENT_INVALID, session.id) for error in invalid.errors]
@@ -118,9 +121,10 @@ class GraphQLEndpoint:
             self.measures.refused(refused)
             return response({"errors": [error_body(refused, session.id)]}, wrong, type)
 
-    async def _answer(self, operation: Operation, asked: Asked, session: Session, type: str) -> ASGIApp:
+    async def _answer(self, operation: Operation, asked: Asked, session: Session, type: str, until: float) -> ASGIApp:
         began, outcome = perf_counter(), FAILED
         request = Request(session.viewer, self.backends, session.id)
+        expiry = request.expires_at(until)
         try:
             result = await self.documents.answer(operation, asked.variables, request, stranger=session.stranger)
             outcome = OK
@@ -135,6 +139,7 @@ class GraphQLEndpoint:
                 return response({"errors": errors}, 400 if type == GRAPHQL else 200, type)
             return response({"errors": errors, "data": result.data}, 200, type)
         finally:
+            expiry.cancel()
             self.measures.executed(operation, outcome, began)
 
     def _operation(self, asked: Asked, session: Session) -> Operation:

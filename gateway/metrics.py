@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
+from gateway.breaker import Breaker
 from gateway.engine.cache import Cache
 from gateway.engine.document import Document, Operation, Ways
 from gateway.engine.source import Source
@@ -87,6 +88,20 @@ BATCHES = histogram(
     boundaries=(1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0),
 )
 
+_SERVICE = {"service": "accounts, partners, logistics or rewards"}
+BREAKER = gauge(
+    "alliance.gateway.breaker.state",
+    "{state}",
+    "Of the circuit breaker to a service: 0 closed, all is well; 1 half open, one call tries; 2 open, nothing is sent.",
+    attributes=_SERVICE,
+)
+BREAKER_REFUSED = counter(
+    "alliance.gateway.breaker.refused",
+    "{call}",
+    "Calls of a service that were not sent, since it did not answer others.",
+    attributes=_SERVICE,
+)
+
 OK, REFUSED, PARTIAL, FAILED = "ok", "refused", "partial", "failed"
 # What went wrong was ours, and not the asker's.
 _OURS = frozenset({INTERNAL, SERVICE_UNAVAILABLE})
@@ -104,6 +119,12 @@ class Batches:
         if cell is None:
             cell = self._by_source[source] = self._sizes.at(source.name)
         cell.record(keys)
+
+
+def observe_breakers(meter: Meter, breakers: Mapping[str, Breaker]) -> None:
+    """Has the state of each read."""
+    meter.observe(BREAKER, lambda: [((name,), float(breaker.state)) for name, breaker in breakers.items()])
+    meter.observe(BREAKER_REFUSED, lambda: [((name,), float(breaker.refused)) for name, breaker in breakers.items()])
 
 
 class Measures:

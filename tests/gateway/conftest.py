@@ -43,6 +43,8 @@ def settings_of(alliance: FakeAlliance, keys: Path, **changes: Any) -> Settings:
     targets = {f"{name}_target": server.target for name, server in alliance.servers.items()}
     # All tests share one address, and one process's clock; what is tested by name has rates of its own.
     changes.setdefault("rates", Rates(address=10**9, strangers_unseen=10**9, member=10**9))
+    # Nor must one test's failures keep the next from calling.
+    changes.setdefault("breaker_failures", 0)
     return Settings(
         issuer=URL,
         token_key_file=token_key(keys),
