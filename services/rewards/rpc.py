@@ -250,7 +250,8 @@ class RewardsRpc(RewardsServiceServicer):
         async def effect(tx: Transaction) -> pb.RunSettlementResponse:
             return pb.RunSettlementResponse(settlement=self._to.settlement(await self._settlements.run(tx)))
 
-        return (await self._once(request, pb.RunSettlementResponse, effect)).response
+        async with self._settlements.turn:
+            return (await self._once(request, pb.RunSettlementResponse, effect)).response
 
     async def BatchGetSettlements(
         self, request: pb.BatchGetSettlementsRequest, context: Context

@@ -1,20 +1,24 @@
 """Reversals, pending points and gifts in the ledger on a real database: once each, and whole after a crash."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from random import Random
+from typing import TypeVar
 
 import pytest
 
 from services.rewards.domain.settlement import lines, positions
-from services.rewards.ledger.draft import RequestIdReused
+from services.rewards.ledger.draft import Outcome, RequestIdReused
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.machine import DAY
-from services.rewards.ledger.model import Allot, Capture, Give, Issue, Lot, Place, Sweep, Take
+from services.rewards.ledger.model import Allot, Capture, Command, Give, Issue, Lot, Place, Sweep, Take, Void
 from services.rewards.ledger.postings import EntryKind
 from services.rewards.ledger.reversal import ReversalOutOfRange
 from services.shared.mongo import Database
 from tests.contract.test_ledger import FAR, SHOP, A, B, Time, balance, done, issue, new, running
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -221,3 +225,123 @@ async def in_transit(ledger: Ledger) -> int:
     """What is between partitions, by the log."""
     await asyncio.gather(*(engine.look() for engine in ledger.engines))
     return sum(engine.accounts.transit.balance for engine in ledger.engines)
+
+
+async def test_r5_engines_that_race_with_all_commands_agree_on_each(database: Database, time: Time):
+    random = Random(21)
+    people = [f"member_{number}" for number in range(6)]
+    async with AsyncExitStack() as stack:
+        engines = [await stack.enter_async_context(running(database, time, partitions=2)) for _ in range(3)]
+
+        async def twice(do: Callable[[Ledger], Awaitable[T]]) -> T:
+            """On two of the three at once: both are told the same."""
+            one, other = await asyncio.gather(*(do(engine) for engine in random.sample(engines, 2)))
+            assert one == other
+            return one
+
+        async def all_of(commands: Sequence[Command]) -> list[Outcome]:
+            return await asyncio.gather(*(twice(lambda ledger, c=c: ledger.post_one(c)) for c in commands))
+
+        def some(points: int, due: int) -> Issue:
+            lot = Lot(time.now + random.choice([1_500, 10**9]), random.choice([A, B]), 10_000, points)
+            return Issue(new("claim"), random.choice(people), (lot,), due)
+
+        await all_of([Allot(new(), A, 10_000), Allot(new(), B, 10_000)])
+        captures: list[Command] = []
+        issues: list[Issue] = []
+        for _ in range(3):
+            fresh = [some(random.randint(5, 40), random.choice([0, time.now + 700])) for _ in range(10)]
+            assert not any(outcome.refusal for outcome in await all_of(fresh))
+            holds = [Place(new("hold"), random.choice(people), random.randint(1, 20), FAR) for _ in range(8)]
+            held = [h for h, outcome in zip(holds, await all_of(holds), strict=True) if not outcome.refusal]
+            ends: list[Command] = [Capture(new(), h.member, h.id, random.randint(1, h.points), SHOP) for h in held]
+            ends += [Void(new(), h.member, h.id) for h in held[::3]]  # against a capture: one counts
+            gifts = [gift(random.choice(people), random.choice(people), random.randint(1, 30)) for _ in range(6)]
+            outcomes, *_ = await asyncio.gather(
+                all_of(ends),
+                *(
+                    twice(lambda ledger, c=c: ledger.cancel(c.id, c.member))
+                    for c in random.sample(issues, len(issues) // 4)
+                ),
+                *(twice(lambda ledger, g=g: ledger.give(g)) for g in gifts),
+            )
+            captures = [c for c, o in zip(ends, outcomes, strict=True) if isinstance(c, Capture) and not o.refusal]
+            await asyncio.gather(*(twice(lambda ledger, c=c: ledger.reverse(c.id, c.member, 1)) for c in captures[:3]))
+            issues += fresh
+            time.now += 1_000
+            await all_of([Sweep(new(), person) for person in people])
+        assert captures
+        for engine in engines:
+            await asyncio.gather(*(each.look() for each in engine.engines))
+            assert await in_transit(engine) == 0
+        wallets = (await engines[0].members(people)).values()
+        totals = await engines[1].partner_totals([A, B])
+        assert sum(t.outstanding for t in totals) == sum(w.balance + w.pending_points for w in wallets)
+        assert sum(t.liability for t in totals) == 10_000 * sum(t.outstanding for t in totals)
+        for engine in engines:
+            assert await engine.partner_totals([A, B]) == totals
+        assert (await engines[2].verify()).finding == ""
+
+
+async def test_r5_two_holds_captured_at_once_by_two_replicas_take_each_point_once(database: Database, time: Time):
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(running(database, time, partitions=1)) for _ in range(2)]
+        await done(one, Allot(new(), A, 100), issue("member_1", 50, A, time.now + 9_000), issue("member_1", 50))
+        await done(
+            one, Place(first := new("hold"), "member_1", 60, FAR), Place(second := new("hold"), "member_1", 40, FAR)
+        )
+        outcomes = await asyncio.gather(
+            one.post_one(Capture(new(), "member_1", first, 60, SHOP)),
+            other.post_one(Capture(new(), "member_1", second, 40, SHOP)),
+            other.post_one(Capture(new(), "member_1", first, 60, SHOP)),
+        )
+        refused = [outcome.refusal.reason for outcome in outcomes if outcome.refusal]
+        assert refused == ["HOLD_NOT_OPEN"], "of two captures of one hold one counts"
+        await asyncio.gather(*(engine.look() for ledger in (one, other) for engine in ledger.engines))
+        assert await balance(one, "member_1") == await balance(other, "member_1") == 0
+        spends = [entry for entry in await kinds(one, "member_1") if entry[0] is EntryKind.SPEND]
+        assert sorted(spends) == [(EntryKind.SPEND, -60), (EntryKind.SPEND, -40)]
+
+
+async def test_r2_a_reversal_and_a_gift_asked_again_a_year_later_have_their_old_outcome(database: Database, time: Time):
+    async with running(database, time) as ledger:
+        await done(ledger, Allot(new(), A, 1_000), issue("member_1", 100))
+        capture = await spend(ledger, "member_1", 40)
+        reversed_ = await ledger.reverse(capture, "member_1", 15)
+        present = gift("member_1", "member_2", 20)
+        given = await ledger.give(present)
+    time.now += 366 * DAY
+    async with running(database, time) as later:
+        assert await later.reverse(capture, "member_1", 15) == reversed_
+        assert await later.give(present) == given
+        with pytest.raises(RequestIdReused):
+            await later.reverse(capture, "member_1", 16)
+        with pytest.raises(RequestIdReused):
+            await later.give(present._replace(to="member_3"))
+        assert (await balance(later, "member_1"), await balance(later, "member_2")) == (55, 20)
+        assert (await later.verify()).finding == ""
+
+
+async def test_r11_the_balance_as_of_any_date_counts_what_came_and_went_by_all_ways(ledger: Ledger, time: Time):
+    moments: list[tuple[int, int]] = []
+
+    async def note() -> None:
+        moments.append((time.now, await balance(ledger, "member_1")))
+        time.now += 1_000
+
+    await done(ledger, issue("member_1", 50), issue("member_2", 50))
+    await note()
+    capture = await spend(ledger, "member_1", 30)
+    await note()
+    await ledger.reverse(capture, "member_1", 10)
+    await note()
+    await ledger.give(gift("member_1", "member_2", 5))
+    await note()
+    await ledger.give(gift("member_2", "member_1", 40))
+    await done(ledger, Issue(new("claim"), "member_1", (Lot(FAR, A, 1, 7),), time.now + 500))
+    await note()
+    await done(ledger, Sweep(new(), "member_1"))
+    await note()
+    assert [points for _, points in moments] == [50, 20, 30, 25, 65, 72]
+    for at, points in moments:
+        assert await ledger.balance_at("member_1", at) == points

@@ -1,5 +1,6 @@
 """Closing a period: what is due happens, then the partners' debts are netted."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from services.rewards.domain.moments import millis, moment
@@ -22,6 +23,9 @@ class Settlements:
         self._ledger = ledger
         self._sweep = sweep
         self._clock = clock
+        # To be held while `run` runs. It is right without, since a number is given once; but each would undo the
+        # others' work, and some would give up.
+        self.turn = asyncio.Lock()
 
     async def run(self, tx: Transaction) -> Settlement:
         """Settles all spends since the last settlement. Two at once: the second begins where the first ended."""

@@ -1,0 +1,332 @@
+"""What a bank's reviewer asks of reversals, pending points, gifts and debts; by example and for any numbers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.rewards.domain.settlement import lines, positions
+from services.rewards.ledger import machine
+from services.rewards.ledger.dues import due, next_due
+from services.rewards.ledger.effects import apply
+from services.rewards.ledger.lots import points_of, value_of
+from services.rewards.ledger.model import (
+    LARGEST,
+    Cancel,
+    Capture,
+    Captured,
+    Event,
+    Give,
+    Given,
+    Issue,
+    Lot,
+    Place,
+    Refusal,
+    Repaid,
+    Reverse,
+    Sweep,
+    Take,
+    Void,
+)
+from services.rewards.ledger.postings import SPENDS, Entry, Spend, balances, entries
+from tests.unit.test_ledger_rules import MEMBER, A, B, C, Ledger
+
+FRIEND = "member_n"
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+def captured(ledger: Ledger, hold: str, points: int) -> Captured:
+    (event,) = [
+        event for event in ledger.post(Capture(ledger.id(), MEMBER, hold, points, C)) if isinstance(event, Captured)
+    ]
+    return event
+
+
+def reversal(ledger: Ledger, of: Captured, points: int) -> Reverse:
+    return Reverse(ledger.id(), MEMBER, of.hold, of.partner, of.lots, points)
+
+
+def pending(ledger: Ledger, points: int, due: int, expires: int = 10**6, value: int = 10_000) -> Issue:
+    command = Issue(ledger.id(), MEMBER, (Lot(expires, A, value, points),), due)
+    ledger.post(command)
+    return command
+
+
+def cancel(ledger: Ledger, issue: Issue) -> tuple[Event, ...]:
+    return ledger.post(Cancel(ledger.id(), MEMBER, issue.id, issue.lots))
+
+
+def give(ledger: Ledger, points: int, most_points: int = LARGEST, most_gifts: int = 100) -> Give:
+    return Give(ledger.id(), MEMBER, FRIEND, points, most_points, most_gifts)
+
+
+def books_are_right(ledger: Ledger) -> None:
+    assert sum(balances(ledger.books).values()) == 0
+    for partner in ledger.books.partners.values():
+        assert partner.allotted + partner.received + partner.cancelled == partner.issued + partner.sent + partner.left
+        ends = partner.cancelled + partner.spent + partner.expired + partner.outstanding + partner.given
+        assert partner.issued + partner.taken == ends
+        assert min(partner) >= 0
+
+
+def test_r7_a_reversal_of_a_partly_captured_hold_gives_back_what_was_captured_and_no_more(ledger: Ledger):
+    ledger.issue(A, (60, 300))
+    ledger.issue(B, (60, 900))
+    before = ledger.lots()
+    spent = captured(ledger, ledger.hold(100), 80)
+    refusal = ledger.refused(reversal(ledger, spent, 81))
+    assert refusal == Refusal("REVERSAL_OUT_OF_RANGE", available=80, required=81)
+    ledger.post(reversal(ledger, spent, 80))
+    assert ledger.lots() == before
+    assert (ledger.member.held, ledger.books.partners[C].accepted) == (0, 0)
+    books_are_right(ledger)
+
+
+def test_r7_what_was_captured_of_forty_issuers_comes_back_to_each(ledger: Ledger):
+    for number in range(40):
+        ledger.books.partners[f"partner_{number:02}"] = ledger.books.partners[A]
+        ledger.issue(f"partner_{number:02}", (number + 1, 500))
+    before = ledger.member
+    ledger.post(reversal(ledger, captured(ledger, ledger.hold(820), 820), 820))
+    assert ledger.member == before
+    books_are_right(ledger)
+
+
+def test_r7_an_open_hold_keeps_points_that_come_back_late_as_if_they_had_never_gone(ledger: Ledger):
+    ledger.issue(A, (50, 200))
+    ledger.issue(B, (50, 900))
+    first, second = ledger.hold(50), ledger.hold(50)
+    spent = captured(ledger, first, 50)
+    ledger.at = 300
+    ledger.post(reversal(ledger, spent, 50))
+    assert ledger.lots() == [(A, 50, 200), (B, 50, 900)], "the second hold is older than their end"
+    ledger.post(Void(ledger.id(), MEMBER, second))
+    assert ledger.lots() == [(B, 50, 900)]
+
+
+def test_r8_points_that_come_back_repay_what_their_own_cancel_left_owing(ledger: Ledger):
+    purchase = ledger.issue(A, (100, 500))
+    spent = captured(ledger, ledger.hold(70), 70)
+    cancel(ledger, purchase)
+    assert ledger.member.shortfall == 70
+    ledger.post(reversal(ledger, spent, 70))
+    assert (ledger.member.balance, ledger.member.shortfall) == (0, 0)
+    books_are_right(ledger)
+
+
+def test_r7_the_largest_amount_comes_back_exactly(ledger: Ledger):
+    ledger.issue(A, (LARGEST, 500), value=1)
+    spent = captured(ledger, ledger.hold(LARGEST), LARGEST)
+    ledger.post(reversal(ledger, spent, LARGEST))
+    assert ledger.member.balance == LARGEST
+    again = captured(ledger, ledger.hold(1), 1)
+    ledger.issue(B, (1, 500))
+    assert ledger.refused(reversal(ledger, again, 1)).reason == "BALANCE_LIMIT_REACHED"
+    assert ledger.refused(Take("x", MEMBER, "gift", FRIEND, (Lot(500, B, 1, 1),))).reason == "BALANCE_LIMIT_REACHED"
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B]), st.integers(1, 20), st.integers(1, 4)), min_size=1), st.data())
+def test_r7_a_reversal_leaves_what_a_smaller_capture_would_have_taken(
+    given_lots: list[tuple[str, int, int]], data: st.DataObject
+):
+    total = sum(points for _, points, _ in given_lots)
+    taken = data.draw(st.integers(1, total))
+    back = data.draw(st.integers(1, taken))
+    reversed_, smaller = Ledger(), Ledger()
+    for ledger in (reversed_, smaller):
+        for issuer, points, expires in given_lots:
+            ledger.issue(issuer, (points, 1_000 * expires))
+    reversed_.post(reversal(reversed_, captured(reversed_, reversed_.hold(total), taken), back))
+    hold = smaller.hold(total)
+    if taken > back:
+        captured(smaller, hold, taken - back)
+    else:
+        smaller.post(Void(smaller.id(), MEMBER, hold))
+    assert reversed_.member == smaller.member
+    assert reversed_.books.partners == smaller.books.partners
+
+
+def test_r9_time_ties_points_are_there_at_the_very_moment_and_gone_at_theirs(ledger: Ledger):
+    pending(ledger, 30, due=100, expires=200)
+    assert next_due(ledger.member) == 100
+    ledger.at = 99
+    assert ledger.refused(Place(ledger.id(), MEMBER, 1, 10**6)) == Refusal("INSUFFICIENT_POINTS", 0, 1)
+    ledger.at = 100
+    ledger.hold(30, expires=150)
+    ledger.at = 150
+    assert ledger.refused(Capture(ledger.id(), MEMBER, "no", 1, C)).reason == "HOLD_NOT_OPEN"
+    ledger.at = 199
+    ledger.post(Sweep(ledger.id(), MEMBER))
+    assert (ledger.member.balance, ledger.member.held) == (30, 0)
+    ledger.at = 200
+    ledger.post(Sweep(ledger.id(), MEMBER))
+    assert ledger.member.balance == 0
+    books_are_right(ledger)
+
+
+def test_r9_points_whose_time_is_over_before_they_are_there_expire_and_repay_nothing(ledger: Ledger):
+    purchase = ledger.issue(A, (10, 10**6))
+    captured(ledger, ledger.hold(10), 10)
+    cancel(ledger, purchase)
+    pending(ledger, 30, due=100, expires=100)
+    ledger.at = 100
+    ledger.post(Sweep(ledger.id(), MEMBER))
+    assert (ledger.member.balance, ledger.member.shortfall) == (0, 10)
+    assert ledger.books.partners[A].expired == 30
+
+
+def test_r9_matured_points_repay_a_shortfall_first(ledger: Ledger):
+    purchase = ledger.issue(A, (10, 10**6))
+    captured(ledger, ledger.hold(10), 10)
+    pending(ledger, 30, due=100)
+    cancel(ledger, purchase)
+    assert ledger.member.shortfall == 10, "pending points repay nothing yet"
+    ledger.at = 100
+    ledger.post(Sweep(ledger.id(), MEMBER))
+    assert (ledger.member.balance, ledger.member.shortfall) == (20, 0)
+    books_are_right(ledger)
+
+
+def test_r9_a_cancel_at_the_very_moment_finds_the_points_there(ledger: Ledger):
+    waits = pending(ledger, 30, due=100)
+    ledger.at = 100
+    cancel(ledger, waits)
+    assert (ledger.member.balance, ledger.member.pending, ledger.member.shortfall) == (0, (), 0)
+    assert ledger.books.partners[A].cancelled == 30
+
+
+def test_r9_an_account_has_room_for_so_many_pending_issues(ledger: Ledger):
+    for _ in range(machine.MOST_PENDING):
+        pending(ledger, 1, due=100)
+    one_more = Issue(ledger.id(), MEMBER, (Lot(500, A, 1, 1),), 100)
+    assert ledger.refused(one_more).reason == "PENDING_LIMIT_REACHED"
+    ledger.post(one_more._replace(due=0))
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 90), st.integers(1, 20)), max_size=6), st.data())
+def test_r9_it_does_not_matter_how_often_time_is_looked_at(rows: list[tuple[int, int, int]], data: st.DataObject):
+    often, once = Ledger(), Ledger()
+    for ledger in (often, once):
+        spent = ledger.issue(B, (5, 10**6), value=3)
+        captured(ledger, ledger.hold(5), 5)
+        cancel(ledger, spent)
+        for window, expires, points in rows:
+            ledger.post(Issue(ledger.id(), MEMBER, (Lot(expires, A, 1, points),), window))
+    for at in sorted(data.draw(st.lists(st.integers(1, 99), max_size=5))):
+        often.at = at
+        often.post(Sweep(often.id(), MEMBER))
+    for ledger in (often, once):
+        ledger.at = 100
+        ledger.post(Sweep(ledger.id(), MEMBER))
+    assert often.member == once.member
+    assert often.books.partners == once.books.partners
+    assert due(once.member, MEMBER, 100) == (once.member, ())
+
+
+def test_r21_a_gift_leaves_the_points_that_a_hold_keeps_alive(ledger: Ledger):
+    ledger.issue(A, (50, 200))
+    ledger.issue(B, (50, 900))
+    ledger.hold(50)
+    ledger.at = 250
+    (sent,) = [event for event in ledger.post(give(ledger, 50)) if isinstance(event, Given)]
+    assert [(lot.issuer, lot.points) for lot in sent.gift.lots] == [(B, 50)], "those of a are over but for the hold"
+    assert ledger.refused(give(ledger, 1)) == Refusal("INSUFFICIENT_POINTS", 0, 1)
+    books_are_right(ledger)
+    assert balances(ledger.books)[6] == 50
+    ledger.post(Take(ledger.id(), FRIEND, sent.gift.id, MEMBER, sent.gift.lots))
+    assert ledger.books.members[FRIEND].lots == sent.gift.lots
+    books_are_right(ledger)
+    assert balances(ledger.books)[6] == 0
+
+
+def test_r21_pending_points_and_those_of_who_owes_cannot_be_given(ledger: Ledger):
+    pending(ledger, 30, due=100)
+    assert ledger.refused(give(ledger, 1)) == Refusal("INSUFFICIENT_POINTS", 0, 1)
+    purchase = ledger.issue(A, (10, 10**6))
+    captured(ledger, ledger.hold(10), 10)
+    ledger.issue(B, (20, 10**6))
+    cancel(ledger, purchase)
+    assert ledger.refused(give(ledger, 1)).reason == "SHORTFALL_OPEN"
+    assert ledger.refused(give(ledger, 1)._replace(to=MEMBER)).reason == "COMMAND_INVALID"
+
+
+def test_r21_what_arrives_when_its_time_is_over_expires_there(ledger: Ledger):
+    ledger.issue(A, (50, 200))
+    (sent,) = [event for event in ledger.post(give(ledger, 50)) if isinstance(event, Given)]
+    ledger.at = 200
+    ledger.post(Take(ledger.id(), FRIEND, sent.gift.id, MEMBER, sent.gift.lots))
+    assert ledger.books.members[FRIEND].balance == 0
+    assert ledger.books.partners[A].expired == 50
+    books_are_right(ledger)
+
+
+def test_r21_days_begin_at_midnight_in_utc(ledger: Ledger):
+    ledger.issue(A, (100, 10**12))
+    ledger.at = machine.DAY - 1
+    ledger.post(give(ledger, 10, most_points=10))
+    assert ledger.refused(give(ledger, 1, most_points=10)) == Refusal("GIFT_POINTS_LIMIT_REACHED", 0, 1)
+    ledger.at = machine.DAY
+    ledger.post(give(ledger, 10, most_points=10))
+
+
+values = st.integers(0, 50_000)
+loans = st.lists(st.tuples(values, st.integers(1, 30)), min_size=1, max_size=4)
+
+
+@given(loans, loans)
+def test_r8_between_partners_a_repaid_point_is_settled_for_the_lesser_value(
+    lent: list[tuple[int, int]], paid: list[tuple[int, int]]
+):
+    """A's points of these values were spent at C and then cancelled; B's of those values come in."""
+    ledger = Ledger()
+    purchase = Issue(ledger.id(), MEMBER, tuple(Lot(10**6 + n, A, v, points) for n, (v, points) in enumerate(lent)))
+    seen: list[Entry] = list(entries(ledger.post(purchase)))
+    owed = sum(points for _, points in lent)
+    seen += entries(ledger.post(Capture(ledger.id(), MEMBER, ledger.hold(owed), owed, C)))
+    seen += entries(cancel(ledger, purchase))
+    assert ledger.member.shortfall == owed
+    at_c = nets(seen)
+    assert at_c.get(A, 0) == -sum(value * points for value, points in lent)
+
+    came = 0
+    repaid: list[Repaid] = []
+    for value, points in paid:
+        events = ledger.post(Issue(ledger.id(), MEMBER, (Lot(10**6, B, value, points),)))
+        seen += entries(events)
+        repaid += [event for event in events if isinstance(event, Repaid)]
+        came += points
+    assert ledger.member.shortfall == max(0, owed - came), "one point for one, whatever they are worth"
+    assert ledger.member.balance == max(0, came - owed)
+    after = nets(seen)
+    assert sum(after.values()) == 0
+    got = after.get(A, 0) - at_c.get(A, 0)
+    assert got == sum(lot.points * min(lot.value, event.value) for event in repaid for lot in event.lots)
+    assert got <= sum(value * points for value, points in lent), "who cancels never gains by it"
+    assert -after.get(B, 0) == got <= sum(value_of(event.lots) for event in repaid), "nobody pays more than it promised"
+    assert sum(points_of(event.lots) for event in repaid) == min(owed, came)
+
+
+def nets(seen: list[Entry]) -> dict[str, int]:
+    spends = [Spend(f"{number:03}", 0, entry) for number, entry in enumerate(seen) if entry.kind in SPENDS]
+    return {position.partner_id: position.net_micros for position in positions(lines(spends), {})}
+
+
+def test_r10_of_linked_reversals_and_holds_the_third_fails_and_nothing_happens(ledger: Ledger):
+    ledger.issue(A, (100, 500))
+    spent = captured(ledger, ledger.hold(60), 60)
+    before = ledger.books.members[MEMBER]
+    chain = [reversal(ledger, spent, 60), Place(ledger.id(), MEMBER, 100, 10**6), Place(ledger.id(), MEMBER, 1, 10**6)]
+    decisions = machine.decide_linked(ledger.books, chain, ledger.at)
+    assert [decision.reason for decision in decisions if isinstance(decision, Refusal)] == [
+        "LINKED_COMMAND_FAILED",
+        "LINKED_COMMAND_FAILED",
+        "INSUFFICIENT_POINTS",
+    ]
+    assert ledger.books.members[MEMBER] == before
+    for decision in machine.decide_linked(ledger.books, chain[:2], ledger.at):
+        assert not isinstance(decision, Refusal)
+        apply(ledger.books, decision)
+    assert (ledger.member.balance, ledger.member.held) == (100, 100), "the second builds on the first"
