@@ -183,7 +183,7 @@ class Ledger:
 
     async def cancel(self, issue: str, member: str) -> Outcome | None:
         """Takes back an issue, once: asked again, the outcome is the same. None if it did not give anything."""
-        given = (await self.engines[self.partition(member)].outcomes([issue])).get(issue)
+        given = await self._done(issue, member)
         if given is None or given.refusal or not isinstance(given.command, Issue) or given.command.member != member:
             return None
         return await self.post_one(Cancel(f"cancel:{issue}", member, issue, given.command.lots))
@@ -192,7 +192,7 @@ class Ledger:
         """Gives back points of a capture, or with 0 all, once: asked again, the outcome is the same. None if it did not
         take anything. ReversalOutOfRange; RequestIdReused if another number of points has been given back.
         """
-        taken = (await self.engines[self.partition(member)].outcomes([capture])).get(capture)
+        taken = await self._done(capture, member)
         if taken is None or isinstance(taken.decision, Refusal) or not isinstance(taken.command, Capture):
             return None
         _, owner, hold, _, partner = taken.command
@@ -335,6 +335,15 @@ class Ledger:
             for place, outcome in zip(short, await target.post(wanted, final=not filled), strict=True):
                 outcomes[place] = outcome
         return outcomes
+
+    async def _done(self, command: str, member: str) -> Outcome | None:
+        """What became of a command on a member, also if another replica has decided it just now."""
+        engine = self.engines[self.partition(member)]
+        found = (await engine.outcomes([command])).get(command)
+        if found is None:
+            await engine.look()
+            found = (await engine.outcomes([command])).get(command)
+        return found
 
     async def _fill(self, partition: int, commands: Sequence[Command]) -> bool:
         """Brings allotment to where issues need it; whether it brought any."""
