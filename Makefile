@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger drill check format protos schema access ide lock secrets manifests invariants scan sbom container-smoke clean
+.PHONY: help demo up test differential bench-gateway bench-ledger chaos-ledger drill check format protos schema access router ide lock secrets manifests invariants scan sbom container-smoke clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,8 +54,11 @@ protos: .venv/installed  ## regenerate the code made from protos/, and deploy/do
 	@$(RUN)/python -m deploy.protos
 	@$(RUN)/python -m deploy.callers
 
-schema: .venv/installed  ## write the gateway's schema to gateway/schema.graphql
+schema: .venv/installed  ## write the schema to gateway/schema.graphql, and as a subgraph per domain to gateway/subgraphs
 	@$(RUN)/python -m gateway.schema
+
+router:  ## fetch two composition libraries and a router of another kind, for the tests that use them
+	@cd tests/federation && npm ci --ignore-scripts --no-audit --no-fund
 
 access: .venv/installed  ## write who sees what to gateway/access.md, found out by asking
 	@ACCESS=write $(RUN)/python -m pytest -q tests/gateway/test_access_matrix.py

@@ -8,7 +8,7 @@ from gateway.engine.declare import shape, value
 Node = TypeVar("Node")
 
 
-@shape("Where a page of a list begins and ends.", rule=INHERITED)
+@shape("Where a page of a list begins and ends.", rule=INHERITED, shareable=True)
 class PageInfo:
     has_next_page: bool = value("Whether more rows follow.")
     has_previous_page: bool = value("Whether the page was asked for behind a cursor.")

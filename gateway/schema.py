@@ -1,4 +1,4 @@
-"""The federation schema of all domains; `python -m gateway.schema` writes it to schema.graphql."""
+"""The federation schema of all domains; `python -m gateway.schema` writes it to schema.graphql, and its subgraphs."""
 
 from pathlib import Path
 
@@ -7,19 +7,23 @@ import strawberry
 from gateway.accounts.mutations import AccountsMutation
 from gateway.accounts.queries import AccountsQuery
 from gateway.accounts.subscriptions import AccountsSubscription
+from gateway.engine.resolve import bind
 from gateway.logistics.mutations import LogisticsMutation
 from gateway.logistics.queries import LogisticsQuery
 from gateway.logistics.subscriptions import LogisticsSubscription
 from gateway.partners.mutations import PartnersMutation
 from gateway.partners.queries import PartnersQuery
+from gateway.problems import problem_of
 from gateway.report import AllianceQuery
 from gateway.rewards.mutations import RewardsMutation
 from gateway.rewards.queries import RewardsQuery
 from gateway.rewards.subscriptions import RewardsSubscription
-from gateway.rewards.types import Wallet
+from gateway.rewards.types import Earning, Wallet
 from gateway.scalars import SCALARS
+from gateway.subgraphs.split import split
 
 SDL_FILE = Path(__file__).with_name("schema.graphql")
+SUBGRAPHS = Path(__file__).with_name("subgraphs")
 
 
 @strawberry.type(description="What can be read.")
@@ -44,7 +48,7 @@ def build() -> strawberry.federation.Schema:
         mutation=Mutation,
         subscription=Subscription,
         # Entities are looked for by walking from type to type, but not through lazy ones.
-        types=[Wallet],
+        types=[Wallet, Earning],
         scalar_overrides=SCALARS,
         # The latest version that all widely used composition libraries accept.
         federation_version="2.9",
@@ -56,5 +60,14 @@ def sdl() -> str:
     return build().as_str() + "\n"
 
 
+def subgraphs() -> dict[Path, str]:
+    """The files of the subgraphs, one per domain, with their texts."""
+    made = build()
+    texts = split(bind(made, problem_of), made.as_str())
+    return {SUBGRAPHS / f"{domain}.graphql": text for domain, text in texts.items()}
+
+
 if __name__ == "__main__":
     SDL_FILE.write_text(sdl())
+    for file, text in subgraphs().items():
+        file.write_text(text)

@@ -65,7 +65,11 @@ class ActStatus(Enum):
 
 
 @federated(
-    pb.Factor, "A dated, immutable row of the catalogue of emission factors.", rule=PUBLIC, source=sources.factors
+    pb.Factor,
+    "A dated, immutable row of the catalogue of emission factors.",
+    rule=PUBLIC,
+    key="id",
+    source=sources.factors,
 )
 class Factor:
     id: strawberry.ID = value("For example metro-trip-2025.")

@@ -222,19 +222,25 @@ def federated(
     key: str = "",
     source: Source | None = None,
     name: str | None = None,
+    shareable: bool = False,
 ) -> Callable[[T], T]:
-    """An object type whose rows are messages; with a key, an entity of the federation."""
+    """An object type whose rows are messages; with a key, an entity of the federation.
+
+    `shareable`: other subgraphs may have it as well, with the same fields.
+    """
 
     def decorate(cls: T) -> T:
         cls.__declaration__ = TypeDeclaration(message, rule, key, source)  # type: ignore[attr-defined]
-        return strawberry.federation.type(cls, name=name, description=description, keys=[key] if key else ())
+        return strawberry.federation.type(
+            cls, name=name, description=description, keys=[key] if key else (), shareable=shareable
+        )
 
     return decorate
 
 
-def shape(description: str, *, rule: Rule, name: str | None = None) -> Callable[[T], T]:
+def shape(description: str, *, rule: Rule, name: str | None = None, shareable: bool = False) -> Callable[[T], T]:
     """An object type that is not a message: the gateway makes its rows."""
-    return federated(None, description, rule=rule, name=name)
+    return federated(None, description, rule=rule, name=name, shareable=shareable)
 
 
 def request_input(message: type[Message], description: str) -> Callable[[T], T]:

@@ -33,7 +33,7 @@ class PartnerStatus(Enum):
     CLOSED = enum_value(pb.PARTNER_STATUS_CLOSED, "Final: it neither issues nor accepts.")
 
 
-@federated(money_pb2.Money, "An amount of money.", rule=INHERITED)
+@federated(money_pb2.Money, "An amount of money.", rule=INHERITED, shareable=True)
 class Money:
     currency: str = value("ISO 4217, for example EUR.")
     micros: Long = value("Millionths of the currency's unit; may be negative.")
@@ -68,7 +68,13 @@ class PrepaidBlock:
     paid_at: DateTime | None = value("When an operator confirmed the payment; null until then.")
 
 
-@federated(pb.EarnRule, "Points for a kind of act: quantity / perQuantity * points, rounded down.", rule=of_partner())
+@federated(
+    pb.EarnRule,
+    "Points for a kind of act: quantity / perQuantity * points, rounded down.",
+    rule=of_partner(),
+    key="id",
+    source=sources.rules,
+)
 class EarnRule:
     id: strawberry.ID = value("TypeID with prefix rule.")
     partner: PartnerType | None = join(sources.partners, "Whose rule it is.", on="partner_id")
@@ -83,7 +89,7 @@ class EarnRule:
     )
 
 
-@federated(pb.Campaign, "Extra points for a while.", rule=of_partner())
+@federated(pb.Campaign, "Extra points for a while.", rule=of_partner(), key="id", source=sources.campaigns)
 class Campaign:
     id: strawberry.ID = value("TypeID with prefix campaign.")
     partner: PartnerType | None = join(sources.partners, "Whose campaign it is.", on="partner_id")

@@ -77,7 +77,13 @@ class Lot:
     why: WhyType | None = derived("Why there are such points.", why.of_lot, reads=why.READS)
 
 
-@federated(pb.Earning, "Points for a claim.", rule=of_member("member_id", "partner_id"))
+@federated(
+    pb.Earning,
+    "Points for a claim.",
+    rule=of_member("member_id", "partner_id"),
+    key="claim { id }",
+    source=sources.earnings,
+)
 class Earning:
     claim: Claim | None = join(claims, "What they are for.", on="claim_id")
     member: Member | None = join(members, "Who earned them.", on="member_id")

@@ -12,6 +12,7 @@ ENTITIES = """query ($r: [_Any!]!) { _entities(representations: $r) {
   ... on Member { displayName } ... on Partner { name } ... on Act { quantity } ... on DropOff { weightGrams }
   ... on Claim { co2eMg } ... on Wallet { balance member { id } } ... on Reward { title }
   ... on Redemption { points } ... on Settlement { number } ... on RecyclingPoint { address } ... on Machine { retired }
+  ... on Earning { status claim { id } } ... on EarnRule { version } ... on Campaign { name } ... on Factor { unit }
 } }"""
 
 
@@ -28,6 +29,10 @@ def representations(world: World) -> list[dict[str, Any]]:
         {"__typename": "Settlement", "id": world.settlement},
         {"__typename": "RecyclingPoint", "id": world.point},
         {"__typename": "Machine", "id": world.machine},
+        {"__typename": "Earning", "claim": {"id": world.claim}},
+        {"__typename": "EarnRule", "id": f"rule_{world.brand}"},
+        {"__typename": "Campaign", "id": f"campaign_{world.brand}"},
+        {"__typename": "Factor", "id": "pet-recycling-2025"},
     ]
 
 
@@ -39,7 +44,7 @@ async def test_every_entity_is_resolved_by_its_key_in_the_order_asked(
     assert [row["__typename"] for row in data["_entities"]] == [row["__typename"] for row in wanted]
     assert data["_entities"][0]["displayName"] == "Ada"
     assert data["_entities"][5] == {"__typename": "Wallet", "balance": 30, "member": {"id": world.member}}
-    assert len(alliance.calls) == 11
+    assert len(alliance.calls) == len(wanted)
 
 
 async def test_a_hundred_of_one_kind_take_one_call(gateway: Gateway, alliance: FakeAlliance, world: World):
@@ -67,11 +72,19 @@ async def test_entities_are_no_way_around_the_rules(gateway: Gateway, alliance: 
         "Settlement",
         "RecyclingPoint",
         "Machine",
+        None,
+        None,
+        None,
+        "Factor",
     ]
-    assert sorted(codes(answer)) == [("CONSENT_REQUIRED", ["_entities", number]) for number in (0, 2, 3, 4, 5)]
+    assert sorted(codes(answer)) == [
+        *[("CONSENT_REQUIRED", ["_entities", number]) for number in (0, 2, 3, 4, 5, 11)],
+        *[("FORBIDDEN", ["_entities", number]) for number in (12, 13)],
+    ]
     stranger = await gateway.ask(ENTITIES, r=representations(world))
     assert [row and row["__typename"] for row in stranger["data"]["_entities"]] == [
-        *[None, "Partner", None, None, None, None, "Reward", None, None, "RecyclingPoint", None]
+        *[None, "Partner", None, None, None, None, "Reward", None, None, "RecyclingPoint", None],
+        *[None, None, None, "Factor"],
     ]
     assert {code for code, _ in codes(stranger)} == {"UNAUTHENTICATED"}
 
