@@ -5,7 +5,7 @@ Every call is recorded with its request and caller, and a call can be made to fa
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from alliance.logistics.v1 import logistics_pb2, logistics_pb2_grpc
 from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
 from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
 from deploy.local.embedded import free_port
-from services.shared.errors import DomainError, InvalidArgument, Unauthenticated
+from services.shared.errors import DomainError, FailedPrecondition, InvalidArgument, Unauthenticated, Unavailable
 from services.shared.identity import Caller, Verifier, current_caller
 from services.shared.ids import new_id
 from services.shared.server import Guard
@@ -54,9 +54,11 @@ class Recorder(aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(details)
+        method = details.method.rpartition("/")[2]
         if details.method.startswith("/grpc.health"):
             return handler
-        method = details.method.rpartition("/")[2]
+        if handler.response_streaming:
+            return handler
 
         async def recorded(request: Any, context: Any) -> Any:
             self.calls.append(Call(method, request, current_caller(), dict(context.invocation_metadata())))
@@ -79,8 +81,44 @@ def page_of(rows: Sequence[Any], request: PageRequest) -> tuple[Sequence[Any], P
     return rows[start:end], PageInfo(cursors=[str(n) for n in range(start, end)], has_next_page=end < len(rows))
 
 
+class Stream:
+    """What is told to all who listen, and can be cut off."""
+
+    def __init__(self) -> None:
+        # How often.
+        self.opened = 0
+        self._queues: set[asyncio.Queue[Any]] = set()
+
+    def tell(self, message: Any) -> None:
+        for queue in self._queues:
+            queue.put_nowait(message)
+
+    def cut(self) -> None:
+        """As if the process had been killed."""
+        self.tell(None)
+
+    @property
+    def heard(self) -> bool:
+        return bool(self._queues)
+
+    async def messages(self, first: Sequence[Any]) -> AsyncIterator[Any]:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._queues.add(queue)
+        self.opened += 1
+        try:
+            for message in first:
+                yield message
+            while (message := await queue.get()) is not None:
+                yield message
+            raise Unavailable("The connection is gone.", reason="UNAVAILABLE")
+        finally:
+            self._queues.discard(queue)
+
+
 class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
     def __init__(self) -> None:
+        self.impact = accounts_pb2.Impact()
+        self.impacts = Stream()
         self.members: dict[str, accounts_pb2.Member] = {}
         self.identities: list[accounts_pb2.Identity] = []
         self.consents: dict[tuple[str, str], bool] = {}
@@ -165,6 +203,15 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
             for id in request.member_ids
         ]
         return accounts_pb2.BatchListConsentsResponse(members=rows)
+
+    def avoid(self, co2e_mg: int) -> None:
+        """One more claim."""
+        self.impact = accounts_pb2.Impact(claims=self.impact.claims + 1, co2e_mg=self.impact.co2e_mg + co2e_mg)
+        self.impacts.tell(accounts_pb2.WatchImpactResponse(impact=self.impact))
+
+    async def WatchImpact(self, request: Any, _: Any) -> AsyncIterator[Any]:
+        async for message in self.impacts.messages([accounts_pb2.WatchImpactResponse(impact=self.impact)]):
+            yield message
 
     async def BatchCheckConsents(self, request: Any, _: Any) -> Any:
         granted = [pair for pair in request.pairs if self.consents.get((pair.partner_id, pair.member_id))]
@@ -350,9 +397,42 @@ class Partners(partners_pb2_grpc.PartnersServiceServicer):
 
 class Logistics(logistics_pb2_grpc.LogisticsServiceServicer):
     def __init__(self) -> None:
+        # Batches, each at the place of its number.
+        self.accepted: list[logistics_pb2.AcceptedDropOffs] = []
+        self.acceptances = Stream()
         self.points: dict[str, logistics_pb2.RecyclingPoint] = {}
         self.machines: dict[str, logistics_pb2.Machine] = {}
         self.drop_offs: dict[str, logistics_pb2.DropOff] = {}
+
+    def accept(self, member_id: str, partner_id: str, *grams: int) -> None:
+        """A batch with drop-offs of these weights."""
+        batch = logistics_pb2.AcceptedDropOffs(
+            place=len(self.accepted) + 1,
+            drop_offs=[
+                logistics_pb2.DropOff(
+                    id=new_id("dropoff"), member_id=member_id, partner_id=partner_id, weight_grams=each, material=1
+                )
+                for each in grams
+            ],
+        )
+        self.accepted.append(batch)
+        self.acceptances.tell(logistics_pb2.WatchDropOffsResponse(accepted=batch))
+
+    async def WatchDropOffs(self, request: Any, _: Any) -> AsyncIterator[Any]:
+        place = request.after if request.HasField("after") else len(self.accepted)
+        begin = [logistics_pb2.AcceptedDropOffs(place=place), *self.accepted[place:]]
+        first = [logistics_pb2.WatchDropOffsResponse(accepted=batch) for batch in begin]
+        async for message in self.acceptances.messages(first):
+            yield message
+
+    async def ListMissedDropOffs(self, request: Any, _: Any) -> Any:
+        if request.after < len(self.accepted) - 1_000:
+            raise FailedPrecondition("Too long ago.", reason="CURSOR_TOO_OLD")
+        page = self.accepted[request.after : request.after + 2]
+        last = len(self.accepted)
+        return logistics_pb2.ListMissedDropOffsResponse(
+            accepted=page, until=max(min(request.after + 2, last), 0), last=last
+        )
 
     async def CreateRecyclingPoint(self, request: Any, _: Any) -> Any:
         point = logistics_pb2.RecyclingPoint(
@@ -403,6 +483,7 @@ class Rewards(rewards_pb2_grpc.RewardsServiceServicer):
     def __init__(self) -> None:
         self.earnings: dict[str, rewards_pb2.Earning] = {}
         self.wallets: dict[str, rewards_pb2.Wallet] = {}
+        self.changes = Stream()
         self.entries: list[rewards_pb2.Entry] = []
         self.rewards: dict[str, rewards_pb2.Reward] = {}
         self.redemptions: dict[str, rewards_pb2.Redemption] = {}
@@ -429,6 +510,17 @@ class Rewards(rewards_pb2_grpc.RewardsServiceServicer):
     async def BatchGetWallets(self, request: Any, _: Any) -> Any:
         rows = [self.wallets.get(id, rewards_pb2.Wallet(member_id=id)) for id in request.member_ids]
         return rewards_pb2.BatchGetWalletsResponse(wallets=rows)
+
+    def earn(self, member_id: str, points: int, *, silently: bool = False) -> None:
+        """Changes a wallet; `silently`: nobody is told, as by a stream that has been cut."""
+        balance = self.wallets[member_id].balance + points if member_id in self.wallets else points
+        self.wallets[member_id] = rewards_pb2.Wallet(member_id=member_id, balance=balance, available=balance)
+        if not silently:
+            self.changes.tell(rewards_pb2.WatchWalletsResponse(member_ids=[member_id], heads={0: balance}))
+
+    async def WatchWallets(self, request: Any, _: Any) -> AsyncIterator[Any]:
+        async for message in self.changes.messages([rewards_pb2.WatchWalletsResponse(any=True)]):
+            yield message
 
     async def BatchListEntries(self, request: Any, _: Any) -> Any:
         answer = rewards_pb2.BatchListEntriesResponse()
@@ -597,6 +689,8 @@ class FakeAlliance:
         self.recorder.calls.clear()
         self.recorder.failures.clear()
         self.recorder.delays.clear()
+        for stream in (self.accounts.impacts, self.logistics.acceptances, self.rewards.changes):
+            stream.opened = 0
 
 
 def _found(rows: dict[str, Any], ids: Iterable[str]) -> list[Any]:

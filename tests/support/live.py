@@ -32,7 +32,7 @@ class Socket:
         await self.say({"type": "connection_init", "payload": {"authorization": f"Bearer {token}"} if token else None})
         assert (await self.hear())["type"] == "connection_ack"
 
-    async def subscribe(self, document: str, id: str = "1", **variables: Any) -> None:
+    async def subscribe(self, document: str, id: str = "1", /, **variables: Any) -> None:
         payload = {"query": document, "variables": variables}
         await self.say({"id": id, "type": "subscribe", "payload": payload})
 
