@@ -96,6 +96,12 @@ class Alliance:
         return self._metrics.get(name, "")
 
     @property
+    def database_uri(self) -> str:
+        """Where the database is, for a client."""
+        given = self.options.mongodb_uri
+        return given.get_secret_value() if given else embedded.uri(self._ports["database"])
+
+    @property
     def operator_secret(self) -> str:
         """The secret of the client `operator` at the gateway's token endpoint."""
         return keys.operator_secret(self._keys)
@@ -177,17 +183,15 @@ class Alliance:
         return self.data / "keys"
 
     def _programs(self) -> list[Program]:
-        given = self.options.mongodb_uri
-        uri = given.get_secret_value() if given else embedded.uri(self._ports["database"])
         common = {
             "ALLIANCE_TRUST_FILE": str(keys.trust_file(self._keys)),
             "ALLIANCE_LOG_LEVEL": self.options.log_level,
             **{f"ALLIANCE_{name.upper()}_TARGET": self.target(name) for name in SERVICES},
         }
-        programs = [] if given else [self._database()]
+        programs = [] if self.options.mongodb_uri else [self._database()]
         for name in SERVICES:
             own = {
-                "MONGODB_URI": uri,
+                "MONGODB_URI": self.database_uri,
                 "ALLIANCE_MONGODB_DATABASE": f"{self.options.database_prefix}_{name}",
                 "ALLIANCE_LISTEN": self.address(name),
                 "ALLIANCE_METRICS_LISTEN": self.metrics(name),

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Restores all databases from one archive of backup.sh, into an empty cluster. See deploy/docs/restore.md.
+set -euo pipefail
+
+archive=$1
+config=/tmp/uri.yaml
+umask 077
+printf 'uri: "%s"\n' "$MONGODB_URI" > "$config"
+
+gzip --test "$archive"
+there=$(mongosh "$MONGODB_URI" --quiet --eval \
+  'print(db.getMongo().getDBNames().filter((name) => name.startsWith("alliance_")).join(" "))')
+if [ -n "$there" ]; then
+  echo "there is something already: $there. Drop it, or restore into another cluster." >&2
+  exit 1
+fi
+
+# The oplog that was written during the dump makes it one moment. Users are those of the cluster, not of the archive.
+mongorestore --config="$config" --oplogReplay --gzip --archive="$archive" \
+  --nsInclude='alliance_*' --writeConcern='{w: "majority", j: true}' --stopOnError
+echo "restored $archive"
