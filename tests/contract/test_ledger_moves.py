@@ -249,7 +249,7 @@ async def test_r5_engines_that_race_with_all_commands_agree_on_each(database: Da
         await all_of([Allot(new(), A, 10_000), Allot(new(), B, 10_000)])
         captures: list[Command] = []
         issues: list[Issue] = []
-        for _ in range(3):
+        for _ in range(2):
             fresh = [some(random.randint(5, 40), random.choice([0, time.now + 700])) for _ in range(10)]
             assert not any(outcome.refusal for outcome in await all_of(fresh))
             holds = [Place(new("hold"), random.choice(people), random.randint(1, 20), FAR) for _ in range(8)]

@@ -3,11 +3,12 @@
 A partner's prepaid points are allotted in the partner's home partition. Where they are needed elsewhere, a part of them
 is sent there through the log: out of here, into in-transit, in there; each step is idempotent, and one that a crash
 left half done is completed later. Near the end of a block even the last points are gathered from where they lie,
-before an issue is refused. So a block is never overdrawn and, in one process, never refused too early; with several
-replicas an issue may be refused while its points are on their way. A gift between members goes the same way.
+before an issue is refused. So a block is never overdrawn, and an issue is not refused while its points are on their
+way, unless replicas take them away from each other on and on. A gift between members goes the same way.
 """
 
 import asyncio
+import random
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -50,6 +51,7 @@ from services.shared.mongo import Database, Indexes
 INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
 # How often an issue goes after allotment that others take before it; each time some of them are served.
 _ATTEMPTS = 20
+_OTHERS_SECONDS = (0.005, 0.05)
 _DUE_LISTS = 20  # that one look for what is due goes through
 
 
@@ -346,7 +348,7 @@ class Ledger:
         return found
 
     async def _fill(self, partition: int, commands: Sequence[Command]) -> bool:
-        """Brings allotment to where issues need it; whether it brought any."""
+        """Brings allotment to where issues need it; whether there is any to be had."""
         needs: defaultdict[str, list[int]] = defaultdict(list)
         for command in commands:
             if isinstance(command, Issue):
@@ -363,8 +365,9 @@ class Ledger:
                 return True  # another one has brought it meanwhile
             await asyncio.gather(*(engine.look() for engine in self.engines))
             await self.complete_passages()
-            left = [self._left(number, partner) for number in range(len(self.engines))]
-            if sum(left) < least:
+            parts = [engine.accounts.partners.get(partner, NO_PARTNER) for engine in self.engines]
+            left = [part.left for part in parts]
+            if sum(left) + sum(part.sent - part.received for part in parts) < least:
                 return False
             wanted -= left[partition]
             home = self.partition(partner)
@@ -374,7 +377,9 @@ class Ledger:
                     continue
                 share = left[source] // len(left) if source == home else 0
                 brought += await self._move(partner, source, partition, max(wanted - brought, share))
-            return brought > 0
+        if not brought and wanted > 0:
+            await asyncio.sleep(random.uniform(*_OTHERS_SECONDS))  # another replica has them on their way
+        return True
 
     def _left(self, partition: int, partner: str) -> int:
         return self.engines[partition].accounts.partners.get(partner, NO_PARTNER).left
