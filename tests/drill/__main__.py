@@ -64,7 +64,9 @@ async def drill(ground: Ground, name: str, scale: Scale, tally: Tally) -> list[R
                 flush=True,
             )
     verdict = await judge(cast, load.told)
-    wrong = await verify(ground.uri, f"{ground.alliance.options.database_prefix}_rewards", dict(os.environ))
+    wrong = await verify(
+        ground.alliance.database_uri, f"{ground.alliance.options.database_prefix}_rewards", dict(os.environ)
+    )
     tally.drills += 1
     tally.acknowledged += verdict.acknowledged
     tally.lost += verdict.lost

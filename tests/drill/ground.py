@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from pymongo.errors import PyMongoError
@@ -31,12 +32,11 @@ _SMALL_FILE_BYTES = 1 << 20
 class Ground:
     """A running alliance whose processes can be ended, held, replaced and cut off."""
 
-    def __init__(self, alliance: Alliance, links: dict[str, Link], world: World) -> None:
+    def __init__(self, alliance: Alliance, links: dict[str, Link]) -> None:
         self.alliance = alliance
         self.links = links
-        self.world = world
         self._successors: list[Process] = []
-        self._current: dict[str, Process] = dict(alliance.processes)
+        self._current: dict[str, Process] = {}
 
     @classmethod
     @asynccontextmanager
@@ -46,30 +46,40 @@ class Ground:
         ports = {f"{name}_port": 0 for name in PROCESSES}
         options = Options(data=data, log_level="WARNING", **ports)  # type: ignore[arg-type]
         alliance = Alliance(options, fronts={name: link.address for name, link in links.items()})
-        for name, link in links.items():
-            link.upstream = alliance.address(name)
+        for link in links.values():
             await link.start()
-        await alliance.start()
-        world = World.of(alliance)
-        ground = cls(alliance, links, world)
+        ground = cls(alliance, links)
+        await ground.start_all()
         try:
             yield ground
         finally:
-            await world.close()
-            for process in ground._successors:
-                await process.stop(_GRACE_SECONDS)
-            await alliance.stop()
+            await ground.world.close()
+            await ground.stop_all()
             for link in links.values():
                 await link.stop()
+
+    async def start_all(self) -> None:
+        """Starts everything; in its own place, whoever succeeded it before."""
+        for name, link in self.links.items():
+            link.upstream = self.alliance.address(name)
+        await self.alliance.start()
+        self._current = dict(self.alliance.processes)
+
+    async def stop_all(self) -> None:
+        """Stops everything, in order."""
+        for process in self._successors:
+            await process.stop(_GRACE_SECONDS)
+        self._successors.clear()
+        await self.alliance.stop()
+
+    @cached_property
+    def world(self) -> World:
+        """The doors of the alliance."""
+        return World.of(self.alliance)
 
     def process(self, name: str) -> Process:
         """Whoever is that process now."""
         return self._current[name]
-
-    @property
-    def uri(self) -> str:
-        """Where the database is."""
-        return embedded.uri(self._current["database"].program.port)
 
     def kill(self, name: str) -> None:
         """Ends a process as `kill -9` does."""
@@ -152,7 +162,7 @@ class Ground:
         """Whether the database takes a write: one that could not may have ended, or be of no use until it is started
         again.
         """
-        database = Database(self.uri, "drill")
+        database = Database(self.alliance.database_uri, "drill")
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 await database["probe"].insert_one({})

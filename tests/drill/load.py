@@ -63,10 +63,11 @@ class Cast:
 class Load:
     """Callers who go on until they are told to stop, and then finish what they have begun."""
 
-    def __init__(self, cast: Cast, seed: int = 1) -> None:
+    def __init__(self, cast: Cast, pause_seconds: float) -> None:
         self.told = Acknowledged()
+        self._pause_seconds = pause_seconds
         self._cast = cast
-        self._random = Random(seed)
+        self._random = Random(1)
         self._stop = asyncio.Event()
         # When the latest answered request of each kind was begun.
         self._begun: dict[str, float] = {}
@@ -74,9 +75,9 @@ class Load:
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, cast: Cast) -> AsyncIterator["Load"]:
+    async def on(cls, cast: Cast, pause_seconds: float = _PAUSE_SECONDS) -> AsyncIterator["Load"]:
         """The load runs within; at the end all that was begun has been answered, or given up by its caller."""
-        load = cls(cast)
+        load = cls(cast, pause_seconds)
         await load._grant()
         kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "upload": load._upload,
@@ -121,7 +122,7 @@ class Load:
                 async with self._answered:
                     self._begun[kind] = max(begun, self._begun.get(kind, 0))
                     self._answered.notify_all()
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
 
     async def _upload(self) -> None:
         machine = self._random.choice(self._cast.machines)
