@@ -6,6 +6,7 @@ import signal
 import uvloop
 
 from gateway.app import create_app
+from gateway.brands import BrandFileInvalid
 from gateway.config import Settings
 from gateway.server import Server, listen
 from services.shared import telemetry
@@ -16,7 +17,10 @@ async def main() -> None:
     settings = Settings()
     listening = listen(settings.listen)
     observed = telemetry.start("gateway", settings.log_level, settings.metrics_listen)
-    app = create_app(settings, observed)
+    try:
+        app = create_app(settings, observed)
+    except BrandFileInvalid as error:
+        raise SystemExit(f"{settings.brands_folder}: {error}") from error
     for signum in (signal.SIGTERM, signal.SIGINT):
         # After its graceful stop the server raises the signal anew; by then we are done, and end well.
         signal.signal(signum, lambda *_: None)

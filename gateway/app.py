@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import ide, schema
 from gateway.backends import Backends
+from gateway.brands import Brands
 from gateway.callers import Callers
 from gateway.config import RequestLimits, Settings
 from gateway.engine.document import Allowance, Documents
@@ -34,6 +35,7 @@ from gateway.live.websocket import WebSocketEndpoint
 from gateway.metrics import Measures
 from gateway.oauth import OAuth, TokenLimits
 from gateway.overload import Overload, Shedding
+from gateway.persisted import Persisted
 from gateway.problems import problem_of
 from gateway.tokens import TokenKeys, Tokens
 from gateway.tracing import Tracing
@@ -69,11 +71,17 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         wallets.TOPIC: wallets.Wallets(backends),
         drop_offs.TOPIC: drop_offs.DropOffs(backends, settings.live.buffered_events),
     }
-    live = Live(documents, backends, settings, topics)
+    brands = Brands(
+        settings.brands_folder,
+        trusted_only=settings.trusted_documents_only,
+        strangers_trusted_only=settings.strangers_trusted_documents_only,
+    )
+    persisted = Persisted(documents, brands)
+    live = Live(documents, persisted, backends, settings, topics)
     events = EventStreams(live, settings.live)
     accounts = Accounts(settings.rates)
     callers = Callers(tokens, accounts, settings.trusted_proxies)
-    graphql = GraphQLEndpoint(documents, backends, callers, settings, ide.page(), measures, events)
+    graphql = GraphQLEndpoint(documents, persisted, backends, callers, settings, ide.page(), measures, events)
     overload = Overload(settings.requests_in_flight, settings.loop_lag_seconds)
     measures.observe(documents.ways, documents.cache)
     measures.observe_doors(overload, accounts)
@@ -93,9 +101,13 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        lag = asyncio.create_task(watch_loop(telemetry.meter))
+        watches = [
+            asyncio.create_task(watch_loop(telemetry.meter)),
+            asyncio.create_task(brands.watch(settings.brands_reload_seconds)),
+        ]
         yield
-        lag.cancel()
+        for watch in watches:
+            watch.cancel()
         await live.close()
         await backends.close()
         telemetry.stop()

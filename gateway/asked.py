@@ -1,5 +1,6 @@
 """What is asked: the parameters of a GraphQL request, out of a URL or a body."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from gateway.bodies import BodyTooLarge, read_body
 from gateway.errors import BAD_USER_INPUT
 from gateway.negotiation import JSON
 
+# By the appendix on persisted documents of GraphQL over HTTP.
+_DOCUMENT_ID = re.compile(r"(?=.{1,200}$)[A-Za-z0-9._~-]+(:[A-Za-z0-9._~:-]+)?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _UTF8 = ("charset=utf-8", 'charset="utf-8"', "charset=utf8")
 
 
@@ -19,9 +23,16 @@ _UTF8 = ("charset=utf-8", 'charset="utf-8"', "charset=utf8")
 class Asked:
     """The parameters of a GraphQL request."""
 
+    # The document; empty where it is asked for by its id.
     query: str
     operation_name: str | None
     variables: Mapping[str, Any]
+    # Of the document, as it is declared, or `sha256:` and its hash; empty where it is sent.
+    id: str = ""
+    # What the sender says that the hash of the document is, where both are sent; else empty.
+    digest: str = ""
+    # Asked for by the protocol of automatic persisted queries.
+    automatic: bool = False
 
 
 def from_url(http: HttpRequest) -> Asked:
@@ -64,15 +75,36 @@ def asked_of(given: Mapping[str, Any]) -> Asked:
     """The parameters as they were sent; Refusal if they are none."""
     query, name = given.get("query"), given.get("operationName")
     variables, extensions = given.get("variables"), given.get("extensions")
-    if not isinstance(query, str) or not query.strip():
-        raise _malformed("`query` has to be a document, as text.")
     if name is not None and not isinstance(name, str):
         raise _malformed("`operationName` has to be text.")
     if variables is not None and not isinstance(variables, dict):
         raise _malformed("`variables` has to be an object.")
     if extensions is not None and not isinstance(extensions, dict):
         raise _malformed("`extensions` has to be an object.")
-    return Asked(query, name or None, variables or {})
+    id = given.get("documentId")
+    if id is not None:
+        if query is not None:
+            raise _malformed("Send `query` or `documentId`, not both.")
+        if not isinstance(id, str) or not _DOCUMENT_ID.fullmatch(id):
+            raise _malformed("`documentId` has to be text of letters, digits and -._~ with `:` behind a prefix.")
+        return Asked("", name or None, variables or {}, id)
+    digest = _digest(extensions) if extensions else ""
+    if query is None and digest:
+        return Asked("", name or None, variables or {}, f"sha256:{digest}", automatic=True)
+    if not isinstance(query, str) or not query.strip():
+        raise _malformed("`query` has to be a document, as text.")
+    return Asked(query, name or None, variables or {}, digest=digest, automatic=bool(digest))
+
+
+def _digest(extensions: Mapping[str, Any]) -> str:
+    """The hash by the protocol of automatic persisted queries; empty if it is not spoken."""
+    given = extensions.get("persistedQuery")
+    if given is None:
+        return ""
+    digest = given.get("sha256Hash") if isinstance(given, dict) else None
+    if not isinstance(digest, str) or not _SHA256.fullmatch(digest) or given.get("version") != 1:
+        raise _malformed("`persistedQuery` has to have version 1 and sha256Hash, 64 hexadecimal digits in lower case.")
+    return digest
 
 
 def _malformed(message: str) -> Refusal:

@@ -134,6 +134,14 @@ class Settings(TlsSettings):
         default=True, description="whether the schema may be asked for, and names are suggested"
     )
     introspection_for_strangers: bool = Field(default=True, description="... by who comes without a token too")
+    brands_folder: Path | None = Field(
+        default=None, description="what brands declare, see gateway/brands.py: origins and trusted documents"
+    )
+    brands_reload_seconds: float = Field(default=5.0, gt=0, description="how often changes of it are looked for")
+    trusted_documents_only: bool = Field(
+        default=False, description="whether nothing is answered but declared documents; operators are not bound to it"
+    )
+    strangers_trusted_documents_only: bool = Field(default=False, description="... to who comes without a token")
     log_level: str = "INFO"
     limits: Limits = Field(default_factory=Limits)
     live: LiveLimits = Field(default_factory=LiveLimits)

@@ -30,6 +30,7 @@ from gateway.ide import Page
 from gateway.limits import RateExceeded
 from gateway.metrics import FAILED, OK, Measures, outcome_of
 from gateway.negotiation import EVENTS, GRAPHQL, JSON, accepts_events, media_type, wants_page
+from gateway.persisted import DocumentRefused, Persisted
 from gateway.tokens import TokenInvalid
 
 _GRACE_SECONDS = 0.5
@@ -40,6 +41,7 @@ class GraphQLEndpoint:
     """What answers at /graphql."""
 
     documents: Documents
+    persisted: Persisted
     backends: Backends
     callers: Callers
     settings: Settings
@@ -94,7 +96,7 @@ class GraphQLEndpoint:
         # Of a request that is well-formed as such, application/json says by its errors alone what is wrong with it.
         wrong = 400 if type == GRAPHQL else 200
         try:
-            operation = self._operation(asked, session)
+            operation = self.persisted.operation(asked, session)
             if get and operation.node.operation is not OperationType.QUERY:
                 raise Refusal(
                     405,
@@ -112,14 +114,18 @@ class GraphQLEndpoint:
                 )
             session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
             return await self._answer(operation, asked, session, type, until)
+        except DocumentRefused as refused:
+            self.measures.refused(refused.error)
+            errors = [error_body(refused.error, session.id)]
+            return response({"errors": errors}, refused.status if type == GRAPHQL else 200, type)
         except DocumentInvalid as invalid:
             self.measures.invalid()
             errors = [formatted(_of_its_author(error), DOCUMENT_INVALID, session.id) for error in invalid.errors]
             return response({"errors": errors}, wrong, type)
         except TooExpensive as expensive:
-            refused = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
-            self.measures.refused(refused)
-            return response({"errors": [error_body(refused, session.id)]}, wrong, type)
+            told = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
+            self.measures.refused(told)
+            return response({"errors": [error_body(told, session.id)]}, wrong, type)
 
     async def _answer(self, operation: Operation, asked: Asked, session: Session, type: str, until: float) -> ASGIApp:
         began, outcome = perf_counter(), FAILED
@@ -142,15 +148,11 @@ class GraphQLEndpoint:
             expiry.cancel()
             self.measures.executed(operation, outcome, began)
 
-    def _operation(self, asked: Asked, session: Session) -> Operation:
-        document = self.documents.prepare(asked.query, stranger=session.stranger, unseen=session.account.pay_unseen)
-        return self.documents.operation(document, asked.operation_name)
-
     def _subscribes(self, asked: Asked, session: Session) -> bool:
         """Whether a subscription is asked for; what is not a document at all is refused as any other."""
         try:
-            return self._operation(asked, session).node.operation is OperationType.SUBSCRIPTION
-        except (DocumentInvalid, TooExpensive):
+            return self.persisted.operation(asked, session).node.operation is OperationType.SUBSCRIPTION
+        except (DocumentInvalid, DocumentRefused, TooExpensive):
             return False
 
     def _too_many(self, exceeded: RateExceeded, type: str, request_id: str) -> Answer:

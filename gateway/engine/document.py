@@ -171,6 +171,13 @@ class Documents:
             self._check_for_strangers(document)
         return document
 
+    def kept(self, key: bytes, *, stranger: bool) -> Document | None:
+        """The document with that SHA-256, if it was sent before and is still there."""
+        document = self.cache.get(key, hot=not stranger)
+        if document is not None and stranger:
+            self._check_for_strangers(document)
+        return document
+
     def _read(
         self, key: bytes, text: str, length: int, allowance: Allowance, unseen: Callable[[int], None] | None
     ) -> Document:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from graphql import OperationType
 
-from gateway.answers import error_body, formatted, json_of
+from gateway.answers import Refusal, error_body, formatted, json_of
 from gateway.asked import Asked
 from gateway.backends import Backends
 from gateway.callers import Session
@@ -32,6 +32,7 @@ from gateway.limits import RateExceeded
 from gateway.live.mailbox import Mailbox
 from gateway.live.seats import Full, Seats
 from gateway.live.subscription import Ended, Subscription, Terms
+from gateway.persisted import Persisted
 from services.shared.errors import DomainError
 
 _LONGEST_CURSOR = 400
@@ -54,9 +55,15 @@ class Live:
     """One per process."""
 
     def __init__(
-        self, documents: Documents, backends: Backends, settings: Settings, topics: Mapping[str, Topic]
+        self,
+        documents: Documents,
+        persisted: Persisted,
+        backends: Backends,
+        settings: Settings,
+        topics: Mapping[str, Topic],
     ) -> None:
         self._documents = documents
+        self._persisted = persisted
         self._backends = backends
         self._settings = settings
         self._topics = topics
@@ -78,8 +85,8 @@ class Live:
             errors = [error_body(told, session.id)]
         except Full as full:
             return self.refused(full, session)
-        except RateExceeded as exceeded:
-            errors = [error_body(exceeded.error, session.id)]
+        except (RateExceeded, Refusal) as refused:
+            errors = [error_body(refused.error, session.id)]
         except (FieldError, DomainError) as error:
             errors = [error_body(field_error(error) or masked(), session.id)]
         return Ended(json_of(errors))
@@ -100,8 +107,7 @@ class Live:
             self._told_of_stop.discard(callback)
 
     async def _subscribe(self, asked: Asked, session: Session, last_event_id: str) -> Subscription:
-        document = self._documents.prepare(asked.query, stranger=session.stranger, unseen=session.account.pay_unseen)
-        operation = self._documents.operation(document, asked.operation_name)
+        operation = self._persisted.operation(asked, session)
         if operation.node.operation is not OperationType.SUBSCRIPTION:
             message = "Only subscriptions are answered here; send queries and mutations by POST, as application/json."
             raise FieldError(BAD_USER_INPUT, message, reason="NOT_A_SUBSCRIPTION")
