@@ -193,7 +193,10 @@ class Redemptions:
             return redemption
         outcome = await self._ledger.post_one(redemption.command())
         after = redemption.after(outcome.decision, outcome.at)
-        await self._commit(lambda tx: self._store.advance(tx, redemption, after))
+        if after.gives_stock_back:
+            await self._commit(lambda tx: self._store.advance(redemption, after, tx))
+        else:
+            await self._store.advance(redemption, after)
         return after
 
     async def complete_due(self, limit: int) -> int:

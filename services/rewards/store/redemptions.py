@@ -68,18 +68,20 @@ class RedemptionStore:
         )
         return result.modified_count == 1
 
-    async def advance(self, tx: Transaction, before: Redemption, after: Redemption) -> bool:
-        """Stores what the ledger made of it, and gives the stock back where that follows; False if it has been done."""
+    async def advance(self, before: Redemption, after: Redemption, tx: Transaction | None = None) -> bool:
+        """Stores what the ledger made of it, and gives the stock back where that follows, which takes a transaction;
+        False if it has been done."""
         due = after.expires_at if after.open else None
+        session = tx.session if tx else None
         result = await self._redemptions.replace_one(
             {"_id": before.id, "status": before.status, "intent": before.intent},
             _document(after, due),
-            session=tx.session,
+            session=session,
         )
         if result.modified_count != 1:
             return False
         if after.gives_stock_back:
-            await self._rewards.update_one({"_id": after.reward_id}, {"$inc": {"stock": 1}}, session=tx.session)
+            await self._rewards.update_one({"_id": after.reward_id}, {"$inc": {"stock": 1}}, session=session)
         return True
 
     async def redemption(self, id: str, tx: Transaction | None = None) -> Redemption | None:
