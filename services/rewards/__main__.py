@@ -31,7 +31,7 @@ from services.rewards.store.earnings import EarningStore
 from services.rewards.store.gifts import GiftStore
 from services.rewards.store.redemptions import RedemptionStore
 from services.rewards.store.settlements import SettlementStore
-from services.shared import clock, outbox, telemetry
+from services.shared import clock, collector, outbox, telemetry
 from services.shared.client import Client
 from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
@@ -88,6 +88,7 @@ async def main() -> None:
     async def prepare() -> None:
         await database.create_indexes({**INDEXES, **outbox.INDEXES})
         await ledger.open()
+        collector.settle()
 
     server = Server(
         settings,

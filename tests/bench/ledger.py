@@ -33,6 +33,7 @@ from deploy.local.embedded import EmbeddedServer
 from deploy.local.keys import ensure_keys
 from services.rewards.ledger.ledger import INDEXES, Ledger
 from services.rewards.ledger.model import Allot, Issue, Lot
+from services.shared import collector
 from services.shared.client import Client
 from services.shared.ids import new_id
 from services.shared.mongo import Database, Transaction
@@ -69,6 +70,7 @@ async def running(database: Database) -> AsyncIterator[Ledger]:
     for number in range(20):  # each partition gets its share
         await ledger.post([Issue(new_id("claim"), f"first_{number}", lots) for lots in _LOTS])
     await ledger.project()
+    collector.settle()  # as the service does
     yield ledger
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)

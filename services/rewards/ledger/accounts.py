@@ -44,6 +44,7 @@ class Accounts:
         self._changed: dict[str, Held] = {}
         self._leaving: dict[str, Held] = {}
         self._members: dict[str, Held] = {}
+        self._loaded: Mapping[str, Held] = {}
         self._buckets: dict[int, Bucket] = {}
         self._bucket_bytes = 0
         self._writes = 0
@@ -54,7 +55,8 @@ class Accounts:
 
     async def load(self, commands: Iterable[Command]) -> Books:
         """Books with every account that the commands can touch."""
-        held = await self._load({member for command in commands if (member := getattr(command, "member", ""))})
+        ids = {member for command in commands if (member := getattr(command, "member", ""))}
+        held = self._loaded = await self._find(ids, keep=True)
         return Books({id: account for id, (account, _, _) in held.items()}, dict(self.partners), self.transit)
 
     async def replay(self, seq: int, postings: Iterable[Posting]) -> Books:
@@ -64,7 +66,7 @@ class Accounts:
         """
         events = [event for _, decision, _ in postings if not isinstance(decision, Refusal) for event in decision]
         names = [touched(event) for event in events]
-        held = await self._load({member for member, _, _ in names if member})
+        held = self._loaded = await self._find({member for member, _, _ in names if member}, keep=True)
         books = Books({}, dict(self.partners), self.transit)
         for event, (member, partners, transit) in zip(events, names, strict=True):
             if member and held[member].as_of < seq:
@@ -76,24 +78,20 @@ class Accounts:
                 books.transit = transit_after(books.transit, event)
         return books
 
-    def before(self, books: Books) -> dict[str, int]:
-        """The members whose accounts the books have changed, each with the block that touched it last till now."""
-        found = {}
-        for id, account in books.members.items():
-            held = self._at_hand(id)
-            if held.account is not account:
-                found[id] = held.last
-        return found
+    def changed(self, books: Books) -> dict[str, int]:
+        """The members whose accounts the books have changed since they were loaded (or replayed), each with the block
+        that touched it last till now.
+        """
+        loaded = self._loaded
+        return {id: loaded[id].last for id, account in books.members.items() if loaded[id].account is not account}
 
-    def install(self, seq: int, books: Books) -> list[str]:
-        """Makes the books' accounts the current ones; answers whose have changed."""
-        changed = [id for id, account in books.members.items() if self._at_hand(id).account is not account]
+    def install(self, seq: int, books: Books, changed: Iterable[str]) -> None:
+        """Makes the books' accounts the current ones; of members', those that the block `seq` has changed."""
         for id in changed:
             self._members.pop(id, None)
             self._changed[id] = Held(books.members[id], seq, seq)
         self.partners, self.transit = books.partners, books.transit
         self._let_go()
-        return changed
 
     async def members(self, ids: Sequence[str]) -> dict[str, Held]:
         """Members' accounts; an empty one for who has none."""
@@ -145,14 +143,7 @@ class Accounts:
     def _at_hand(self, id: str) -> Held:
         return self._changed.get(id) or self._leaving.get(id) or self._members.get(id) or _NOBODY
 
-    async def _load(self, ids: set[str]) -> dict[str, Held]:
-        held = await self._find(ids)
-        for id in ids:
-            if self._at_hand(id) is _NOBODY:
-                self._members[id] = held[id]
-        return held
-
-    async def _find(self, ids: Iterable[str]) -> dict[str, Held]:
+    async def _find(self, ids: Iterable[str], *, keep: bool = False) -> dict[str, Held]:
         found: dict[str, Held] = {}
         cold: defaultdict[int, list[str]] = defaultdict(list)
         for id in ids:
@@ -165,6 +156,8 @@ class Accounts:
                 for id in cold[number]:
                     if (held := self._at_hand(id)) is _NOBODY and (stored := bucket.find(id)):
                         held = Held(stored.account, stored.last, bucket.seq)
+                        if keep:
+                            self._members[id] = held
                     found[id] = held
         return found
 

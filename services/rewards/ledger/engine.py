@@ -184,10 +184,10 @@ class Engine:
             answers = [_answer(draft, submission) for submission in batch]
             if not draft.postings:
                 break
-            before = links(self.accounts.before(draft.books))
-            block = Block.build(self.partition, self.head + 1, at, self._hash, draft.postings, before)
+            changed = self.accounts.changed(draft.books)
+            block = Block.build(self.partition, self.head + 1, at, self._hash, draft.postings, links(changed))
             if await self._log.append(block, list(draft.fresh)):
-                self._install(block, draft.fresh, draft.books)
+                self._install(block, draft.fresh, draft.books, changed)
                 break
             await self.catch_up()
         for submission, answer in zip(batch, answers, strict=True):
@@ -229,19 +229,20 @@ class Engine:
             command.id: Outcome(command, decision, block.at, block.seq, place)
             for place, (command, decision, _) in enumerate(postings)
         }
+        changed = self.accounts.changed(books)
         if block.links is None:  # stored by the first layout, which did not have them
-            block = block._replace(links=links(self.accounts.before(books)))
+            block = block._replace(links=links(changed))
             await self._log.complete(block, list(outcomes))
-        self._install(block, outcomes, books)
+        self._install(block, outcomes, books, changed)
 
-    def _install(self, block: Block, outcomes: Mapping[str, Outcome], books: Books) -> None:
+    def _install(self, block: Block, outcomes: Mapping[str, Outcome], books: Books, changed: Iterable[str]) -> None:
         self.head, self._hash, self.at = block.seq, block.hash, max(self.at, block.at)
         self._outcomes.update(outcomes)
         for id in outcomes:
             self._seen.add(id)
         for id in list(islice(self._outcomes, max(0, len(self._outcomes) - _REMEMBERED))):
             del self._outcomes[id]
-        changed = self.accounts.install(block.seq, books)
+        self.accounts.install(block.seq, books, changed)
         self.projector.offer(block.seq, len(outcomes))
         self.on_change(changed)
 

@@ -142,8 +142,6 @@ class Ledger:
         A command has one outcome for ever: posting it again gives the same one. RequestIdReused if its id stands for
         another command.
         """
-        if len(commands) == 1:
-            return await self._post(self._partition_of(commands[0]), commands)
         by_partition: defaultdict[int, list[int]] = defaultdict(list)
         for place, command in enumerate(commands):
             by_partition[self._partition_of(command)].append(place)
@@ -164,7 +162,12 @@ class Ledger:
 
     async def post_one(self, command: Command) -> Outcome:
         """As `post`."""
-        return (await self.post([command]))[0]
+        commands = (command,)
+        partition = self._partition_of(command)
+        (outcome,) = outcomes = await self.engines[partition].post(commands, final=False)
+        if not outcome.seq:
+            outcomes = await self._again(partition, commands, outcomes)
+        return outcomes[0]
 
     async def post_linked(self, commands: Sequence[Command]) -> list[Outcome]:
         """As `post`, but all happen or none: then each is refused, one for its own reason, the others because of it.
@@ -324,10 +327,13 @@ class Ledger:
 
     async def _post(self, partition: int, commands: Sequence[Command]) -> list[Outcome]:
         """Refused for want of allotment is final only if there is none to be had from elsewhere."""
-        target = self.engines[partition]
-        outcomes = await target.post(commands, final=False)
+        outcomes = await self.engines[partition].post(commands, final=False)
         if all(outcome.seq for outcome in outcomes):
             return outcomes
+        return await self._again(partition, commands, outcomes)
+
+    async def _again(self, partition: int, commands: Sequence[Command], outcomes: list[Outcome]) -> list[Outcome]:
+        target = self.engines[partition]
         for attempt in range(1, _ATTEMPTS + 1):
             short = [place for place, outcome in enumerate(outcomes) if outcome.seq == 0]
             if not short:

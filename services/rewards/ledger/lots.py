@@ -1,5 +1,6 @@
 """Arithmetic of lots. Tuples of lots are sorted: earliest expiry first, then issuer, then value."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 from services.rewards.ledger.model import Lot
@@ -17,12 +18,14 @@ def value_of(lots: Iterable[Lot]) -> int:
 
 def merged(lots: tuple[Lot, ...], more: tuple[Lot, ...]) -> tuple[Lot, ...]:
     """Lots of the same kind become one."""
-    if not lots and len(more) == 1:
-        return more
-    points = {lot[:3]: lot.points for lot in lots}
     for lot in more:
-        points[lot[:3]] = points.get(lot[:3], 0) + lot.points
-    return tuple([Lot(*kind, points[kind]) for kind in sorted(points)])
+        expires, issuer, value, points = lot
+        place = bisect_left(lots, (expires, issuer, value))  # of the first that is of this kind, or sorts behind it
+        if place < len(lots) and lots[place][:3] == lot[:3]:
+            lots = (*lots[:place], Lot(expires, issuer, value, lots[place].points + points), *lots[place + 1 :])
+        else:
+            lots = (*lots[:place], lot, *lots[place:])
+    return lots
 
 
 def without(lots: tuple[Lot, ...], taken: tuple[Lot, ...]) -> tuple[Lot, ...]:
