@@ -1,11 +1,12 @@
 """How accounts are written into buckets, and what is known of ids that have been seen."""
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rewards.ledger.model import Debt, Hold, Lot, Member, Pending, Tally
 from services.rewards.ledger.seen import Seen
-from services.rewards.ledger.store import Bucket, Stored, body_of, line, stored
+from services.rewards.ledger.store import Bucket, Stored, body_of, due_of, line, stored
 
 ids = st.text(min_size=1, max_size=12)
 numbers = st.integers(0, 2**53 - 1)
@@ -30,8 +31,9 @@ accounts = st.dictionaries(ids, st.builds(Stored, members, numbers, st.none() | 
 @given(accounts, ids)
 def test_an_account_is_found_in_its_bucket(written: dict[str, Stored], other: str):
     lines = {id: line(id, *account) for id, account in written.items()}
-    bucket = Bucket(1, body_of(lines))
-    assert bucket.lines() == lines
+    bucket = Bucket(1, body_of(lines.values()))
+    assert list(bucket.lines().values()) == sorted(lines.values())
+    assert {orjson.loads(id): row for id, row in bucket.lines().items()} == lines
     for id in {*written, other}:
         assert bucket.find(id) == written.get(id)
     assert [stored(text) for text in lines.values()] == list(written.items())
@@ -39,8 +41,9 @@ def test_an_account_is_found_in_its_bucket(written: dict[str, Stored], other: st
 
 @given(accounts)
 def test_a_bucket_is_written_in_one_way(written: dict[str, Stored]):
-    lines = {id: line(id, *account) for id, account in written.items()}
-    assert body_of(dict(reversed(lines.items()))) == body_of(lines)
+    lines = [line(id, *account) for id, account in written.items()]
+    assert body_of(reversed(lines)) == body_of(lines)
+    assert [due_of(text) for text in lines] == [account.due for account in written.values()]
 
 
 def test_what_has_not_been_seen_is_nearly_always_known_to_be_new():

@@ -87,7 +87,7 @@ class Ledger:
         clock: Callable[[], int],
         *,
         cached_members: int = 20_000,
-        cached_bytes: int = 100_000_000,
+        cached_bytes: int = 150_000_000,
     ) -> None:
         self.log = log.Log(database)
         self.views = store.Views(database)

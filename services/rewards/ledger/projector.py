@@ -8,15 +8,17 @@ making it again would take long; then each bucket once, however many blocks have
 import asyncio
 from collections import defaultdict, deque
 
+import orjson
+
 from services.rewards.ledger.accounts import Accounts, Held
 from services.rewards.ledger.dues import next_due
-from services.rewards.ledger.store import MINUTE, Bucket, Checkpoint, Views, body_of, line, stored
+from services.rewards.ledger.store import MINUTE, Bucket, Checkpoint, Views, body_of, due_of, line
 from services.shared.telemetry import log
 
 _RETRY_SECONDS = (0.05, 2.0)
 _IDLE_SECONDS = 1.0  # without a new block, before what waits is written
 _ENOUGH = 25_000  # commands: so many wait at most before they are written, however busy the partition is
-_AT_ONCE = 64  # buckets in one round
+_AT_ONCE = 16  # buckets in one round
 LARGEST_LAG = 50_000  # commands: to make the accounts again from so many takes about a second
 
 
@@ -116,10 +118,11 @@ class Projector:
             lines = bucket.lines()
             for member, (account, last, _) in changed[number].items():
                 moment = next_due(account)
-                if moment is not None and (member not in lines or stored(lines[member])[1].due != moment):
+                key = orjson.dumps(member)
+                if moment is not None and (key not in lines or due_of(lines[key]) != moment):
                     due[moment // MINUTE].append(member)
-                lines[member] = line(member, account, last, moment)
-            fresh[number] = Bucket(seq, body_of(lines))
+                lines[key] = line(member, account, last, moment)
+            fresh[number] = Bucket(seq, body_of(lines.values()))
             await asyncio.sleep(0)
         # Lists first: an account that is stored has been noted.
         await self._views.note_due(self._partition, seq, min(changed), due)

@@ -14,14 +14,26 @@ that has moved on meanwhile does no harm in a list.
 
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from services.rewards.ledger.model import Debt, Gift, Hold, Lot, Member, Partner, Passage, Pending, Tally, Transit
+from services.rewards.ledger.model import (
+    NO_MEMBER,
+    Debt,
+    Gift,
+    Hold,
+    Lot,
+    Member,
+    Partner,
+    Passage,
+    Pending,
+    Tally,
+    Transit,
+)
 from services.shared.mongo import Collection, Database, Document, Indexes
 
 INDEXES: Indexes = {
@@ -63,9 +75,9 @@ class Bucket(NamedTuple):
         end = self.body.find(b"\n", start + 1)
         return stored(self.body[start + 1 : end if end > 0 else len(self.body)])[1]
 
-    def lines(self) -> dict[str, bytes]:
-        """Accounts as they are written, by member."""
-        return {orjson.loads(_ID.match(row)[1]): row for row in self.body.split(b"\n")[1:]}  # type: ignore[index]
+    def lines(self) -> dict[bytes, bytes]:
+        """Accounts as they are written, by member's id as it is written."""
+        return {_ID.match(row)[1]: row for row in self.body.split(b"\n")[1:]}  # type: ignore[index]
 
 
 class Checkpoint(NamedTuple):
@@ -92,29 +104,45 @@ def bucket_of(member: str, partitions: int) -> int:
 
 
 def line(member: str, account: Member, last: int, due: int | None) -> bytes:
-    """An account as it is written."""
-    return orjson.dumps((member, last, due, *account), default=tuple)
+    """An account as it is written: fields at its end that are as an empty account's are left out."""
+    fields: tuple[object, ...] = account
+    while fields and fields[-1] == NO_MEMBER[len(fields) - 1]:
+        fields = fields[:-1]
+    return orjson.dumps((member, last, due, *fields), default=tuple)
+
+
+def due_of(line: bytes) -> int | None:
+    """When time will change an account, from how it is written."""
+    moment: int | None = orjson.loads(line)[2]
+    return moment
 
 
 def stored(line: bytes) -> tuple[str, Stored]:
     """The reverse of `line`, with whose it is. ViewMalformed."""
     try:
-        member, last, due, lots, holds, debts, pending, tally = orjson.loads(line)
-        account = Member(
-            _lots(lots),
-            tuple([Hold(*hold) for hold in holds]),
-            tuple([Debt(*debt) for debt in debts]),
-            tuple([Pending(due, issue, _lots(of)) for due, issue, of in pending]),
-            Tally(*tally),
-        )
+        member, last, due, *fields = orjson.loads(line)
+        account = Member(*[read(field) for read, field in zip(_FIELDS, fields, strict=False)])
     except (TypeError, ValueError) as error:
         raise ViewMalformed(f"field body: cannot be read: {error}") from error
     return member, Stored(account, last, due)
 
 
-def body_of(lines: Mapping[str, bytes]) -> bytes:
+def body_of(lines: Iterable[bytes]) -> bytes:
     """A bucket's body."""
-    return b"".join([b"\n" + lines[member] for member in sorted(lines)])
+    return b"\n".join([b"", *sorted(lines)])
+
+
+def _lots(rows: Sequence[Sequence[Any]]) -> tuple[Lot, ...]:
+    return tuple([Lot(*row) for row in rows])
+
+
+_FIELDS: tuple[Callable[[Any], Any], ...] = (
+    _lots,
+    lambda holds: tuple([Hold(*hold) for hold in holds]),
+    lambda debts: tuple([Debt(*debt) for debt in debts]),
+    lambda pending: tuple([Pending(due, issue, _lots(lots)) for due, issue, lots in pending]),
+    lambda tally: Tally(*tally),
+)
 
 
 class Views:
@@ -205,10 +233,6 @@ class Views:
     async def drop_due(self, id: str) -> None:
         """Removes a list whose time is over."""
         await self._due.delete_one({"_id": id})
-
-
-def _lots(rows: Sequence[Sequence[Any]]) -> tuple[Lot, ...]:
-    return tuple([Lot(*row) for row in rows])
 
 
 def _place(partition: int, number: int) -> str:

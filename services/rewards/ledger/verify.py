@@ -350,13 +350,12 @@ class _Walk:
             )
         if bucket.seq > self.head or (not bucket.seq and bucket.body):
             raise _Wrong(f"{what}, field seq: is {bucket.seq}")
-        if bucket.body != body_of(bucket.lines()):
+        if bucket.body and bucket.body != body_of(bucket.lines().values()):
             raise _Wrong(f"{what}, field body: is not written in the one way there is")
 
     def _missing(self, number: int, bucket: Bucket) -> str:
-        here = bucket.lines()
         for member, _ in self._scratch.accounts():
-            if bucket_of(member, self._partitions) == number and member not in here:
+            if bucket_of(member, self._partitions) == number and bucket.find(member) is None:
                 return f"; account {member} is missing"
         return ""
 
