@@ -5,10 +5,13 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
+from services.rewards.ledger.__main__ import VerifySettings, main
 from services.rewards.ledger.ledger import INDEXES, Ledger
 from services.rewards.ledger.model import Allot, Command, Issue, Lot, Place
 from services.shared.mongo import Database
@@ -77,6 +80,64 @@ async def test_r12_a_block_edited_by_one_byte_is_named(mongodb_uri: str, stored:
     partition, _, seq = row["_id"].partition("/")
     assert lines[-1].startswith(f"partition {int(partition)}, block {int(seq)}, ")
     assert "field " in lines[-1]
+
+
+def changed(value: Any) -> Any:
+    """The value with one byte, or one bit of a number, changed; in a list, in its first item."""
+    if isinstance(value, int):
+        return value ^ 1
+    if isinstance(value, list):
+        return [changed(value[0]), *value[1:]]
+    content = bytearray(value.encode() if isinstance(value, str) else value)
+    content[len(content) // 2] ^= 1
+    return content.decode() if isinstance(value, str) else bytes(content)
+
+
+async def test_r12_one_byte_of_whatever_field_is_stored_is_named(
+    mongodb_uri: str, stored: tuple[Database, str], capsys: pytest.CaptureFixture[str]
+):
+    database, name = stored
+    settings = VerifySettings(mongodb_uri=SecretStr(mongodb_uri), mongodb_database=name)
+
+    async def said_with(collection: str, id: Any, change: dict[str, Any]) -> str:
+        rows = database[collection]
+        row = await rows.find_one({"_id": id}) or {}
+        await rows.replace_one({"_id": id}, {**row, **change})
+        assert await main(settings) == 1, (collection, change)
+        await rows.replace_one({"_id": id}, row)
+        return capsys.readouterr().out.splitlines()[-1]
+
+    block = await database["ledger_blocks"].find_one({"_id": "0001/000000000001"}) or {}
+    for field in ("at", "previous", "payload", "hash", "ids", "links"):
+        for value in (changed(block[field]), None, []):
+            said = await said_with("ledger_blocks", block["_id"], {field: value})
+            assert said.startswith("partition 1, block 1, "), said
+            assert f"field {field}" in said or field in ("payload", "at"), said
+    bucket = await database["ledger_accounts"].find_one({}) or {}
+    partition, _, number = bucket["_id"].partition("/")
+    checkpoint = await database["ledger_checkpoints"].find_one({"_id": 0}) or {}
+    for row, collection, about in (
+        (
+            bucket,
+            "ledger_accounts",
+            (f"partition {int(partition)}, accounts {int(number)}", f"accounts {bucket['_id']}"),
+        ),
+        (checkpoint, "ledger_checkpoints", ("partition 0, checkpoint", "partition 0, block")),
+    ):
+        state = row["state"]
+        for change in (
+            *({"state": {**state, field: changed(state[field])}} for field in ("seq", "body")),
+            *({"state": {**state, "body": value}} for value in (b"", b'\n["x",1,null,{}]', "text")),
+            *({"state": value} for value in (None, {})),
+        ):
+            said = await said_with(collection, row["_id"], change)
+            assert said.startswith(about), said
+    listed = await database["ledger_due"].find_one({}) or {}
+    for change in ({"minute": listed["minute"] ^ 1}, {"members": changed(listed["members"])}, {"members": b"["}):
+        said = await said_with("ledger_due", listed["_id"], change)
+        assert said.startswith(("due list ", "partition ")), said
+        assert "due" in said
+    assert await main(settings) == 0
 
 
 async def test_a_database_that_cannot_be_reached_is_neither_clean_nor_wrong():

@@ -31,7 +31,7 @@ accounts = st.dictionaries(ids, st.builds(Stored, members, numbers, st.none() | 
 @given(accounts, ids)
 def test_an_account_is_found_in_its_bucket(written: dict[str, Stored], other: str):
     lines = {id: line(id, *account) for id, account in written.items()}
-    bucket = Bucket(1, body_of(lines.values()))
+    bucket = Bucket(1, body_of(1, lines.values()))
     assert list(bucket.lines().values()) == sorted(lines.values())
     assert {orjson.loads(id): row for id, row in bucket.lines().items()} == lines
     for id in {*written, other}:
@@ -42,7 +42,7 @@ def test_an_account_is_found_in_its_bucket(written: dict[str, Stored], other: st
 @given(accounts)
 def test_a_bucket_is_written_in_one_way(written: dict[str, Stored]):
     lines = [line(id, *account) for id, account in written.items()]
-    assert body_of(reversed(lines)) == body_of(lines)
+    assert body_of(7, reversed(lines)) == body_of(7, lines)
     assert [due_of(text) for text in lines] == [account.due for account in written.values()]
 
 

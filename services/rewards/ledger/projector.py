@@ -122,7 +122,7 @@ class Projector:
                 if moment is not None and (key not in lines or due_of(lines[key]) != moment):
                     due[moment // MINUTE].append(member)
                 lines[key] = line(member, account, last, moment)
-            fresh[number] = Bucket(seq, body_of(lines.values()))
+            fresh[number] = Bucket(seq, body_of(seq, lines.values()))
             await asyncio.sleep(0)
         # Lists first: an account that is stored has been noted.
         await self._views.note_due(self._partition, seq, min(changed), due)

@@ -62,7 +62,7 @@ class Stored(NamedTuple):
 
 
 class Bucket(NamedTuple):
-    """Accounts as they are after the block `seq`; in `body` each is on a line of its own, behind a line's end."""
+    """Accounts as they are after the block `seq`; in `body` each is on a line of its own, behind one with `seq`."""
 
     seq: int
     body: bytes
@@ -127,9 +127,9 @@ def stored(line: bytes) -> tuple[str, Stored]:
     return member, Stored(account, last, due)
 
 
-def body_of(lines: Iterable[bytes]) -> bytes:
+def body_of(seq: int, lines: Iterable[bytes]) -> bytes:
     """A bucket's body."""
-    return b"\n".join([b"", *sorted(lines)])
+    return b"\n".join([b"%d" % seq, *sorted(lines)])
 
 
 def _lots(rows: Sequence[Sequence[Any]]) -> tuple[Lot, ...]:
@@ -168,7 +168,11 @@ class Views:
                 tuple([Gift(id, giver, to, _lots(lots)) for id, giver, to, lots in gifts]),
             )
             partners = {id: Partner(*account) for id, account in content["partners"].items()}
+            if state["seq"] != content["seq"]:
+                raise ViewMalformed(f"partition {partition}, checkpoint, field seq: the body says otherwise")
             return Checkpoint(state["seq"], transit, partners)
+        except ViewMalformed:
+            raise
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ViewMalformed(f"partition {partition}, checkpoint, field body: cannot be read: {error}") from error
 
@@ -205,8 +209,7 @@ class Views:
 
     async def write_checkpoint(self, partition: int, checkpoint: Checkpoint) -> None:
         """As `write_buckets`; to be done when all buckets are written up to there."""
-        content = {"transit": checkpoint.transit, "partners": checkpoint.partners}
-        body = orjson.dumps(content, default=tuple, option=orjson.OPT_SORT_KEYS)
+        body = orjson.dumps(checkpoint._asdict(), default=tuple, option=orjson.OPT_SORT_KEYS)
         change = _newer(partition, checkpoint.seq, body)
         await self._checkpoints.bulk_write([change])
 
