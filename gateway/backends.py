@@ -8,7 +8,6 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry import trace
 
 from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceStub
 from alliance.logistics.v1.logistics_pb2_grpc import LogisticsServiceStub
@@ -60,8 +59,7 @@ class Backends:
             name: Breaker(name, settings.breaker_failures, settings.breaker_open_seconds) for name in _STUBS
         }
         observe_breakers(telemetry.meter, self._breakers)
-        tracer = trace.get_tracer("gateway", tracer_provider=telemetry.provider) if telemetry.tracing else None
-        self.batcher = Batcher(self._read, tracer, Batches(telemetry.meter))
+        self.batcher = Batcher(self._read, traced=telemetry.tracing, measure=Batches(telemetry.meter))
 
     async def call(
         self,

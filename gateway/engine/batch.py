@@ -6,6 +6,7 @@ who may have just changed something.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,6 +16,7 @@ from opentelemetry import trace
 
 from gateway.engine.source import Arguments, Key, Source
 from services.shared.identity import Caller
+from services.shared.spans import shared_by
 
 # Sends a request of a source, for the gateway itself or for a caller.
 Call = Callable[[Source, Message, Caller | None], Awaitable[Any]]
@@ -53,11 +55,13 @@ class Batcher:
     """One per process."""
 
     def __init__(
-        self, call: Call, tracer: trace.Tracer | None = None, measure: Callable[[Source, int], None] | None = None
+        self, call: Call, *, traced: bool = False, measure: Callable[[Source, int], None] | None = None
     ) -> None:
-        """`measure` is told of each call, and how many keys it asks for."""
+        """`traced`: calls know the sampled requests in them. `measure` is told of each call, and how many keys it asks
+        for.
+        """
         self._call = call
-        self._tracer = tracer
+        self._traced = traced
         self._measure = measure or (lambda source, keys: None)
         self._waiting: dict[tuple[Source, Arguments, Caller | None], _Waiting] = {}
         self._calls: set[asyncio.Task[None]] = set()
@@ -86,7 +90,7 @@ class Batcher:
         group = self._waiting.get((source, arguments, caller))
         if group is None:
             group = self._waiting[source, arguments, caller] = _Waiting()
-        if self._tracer is not None and (span := trace.get_current_span()).is_recording():
+        if self._traced and (span := trace.get_current_span()).is_recording():
             group.spans.append(span)
         return group
 
@@ -127,15 +131,8 @@ class Batcher:
         try:
             self._measure(source, len(futures))
             request = source.request(list(futures), arguments)
-            if self._tracer is None or not spans:
+            with shared_by(spans, keys=len(futures)) if spans else nullcontext():
                 response = await self._call(source, request, caller)
-            else:
-                # One trace has it below its own; it has links to all.
-                parent = trace.set_span_in_context(spans[0])
-                links = [trace.Link(span.get_span_context()) for span in spans]
-                with self._tracer.start_as_current_span(source.name, parent, links=links) as span:
-                    span.set_attribute("alliance.keys", len(futures))
-                    response = await self._call(source, request, caller)
             rows = source.answers(response)
         except Exception as error:
             for future in _unanswered(futures):

@@ -4,17 +4,40 @@ They are made where the call is made. The interceptors of OpenTelemetry's packag
 object around each call, traced or not, and cost some 0.1 ms.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 from grpc import aio
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from services.shared.telemetry import carry
 
 Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    spans: Sequence[Span]
+    attributes: Mapping[str, int]
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def shared_by(spans: Sequence[Span], **attributes: int) -> Iterator[None]:
+    """Calls in here are made for all of these sampled spans, of which there is one or more: a call's span is below the
+    first, since it can be in one trace only, and has links to all. Its attributes begin with `alliance.`.
+    """
+    token = _shared.set(_Shared(spans, {f"alliance.{name}": value for name, value in attributes.items()}))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 class CallSpans:
@@ -33,13 +56,19 @@ class CallSpans:
         if self._tracer is None:
             yield ()
             return
-        caller = trace.get_current_span().get_span_context()
-        if caller.is_valid and not caller.trace_flags.sampled:
+        shared = _shared.get()
+        current = trace.get_current_span().get_span_context()
+        if shared is None and current.is_valid and not current.trace_flags.sampled:
             yield tuple(carry().items())
             return
         method = path.removeprefix("/")
-        attributes = {"rpc.system.name": "grpc", "rpc.method": method}
-        with self._tracer.start_as_current_span(method, kind=SpanKind.CLIENT, attributes=attributes) as span:
+        attributes: dict[str, str | int] = {"rpc.system.name": "grpc", "rpc.method": method}
+        parent, links = None, []
+        if shared is not None:
+            attributes.update(shared.attributes)
+            parent = trace.set_span_in_context(shared.spans[0])
+            links = [Link(span.get_span_context()) for span in shared.spans]
+        with self._tracer.start_as_current_span(method, parent, SpanKind.CLIENT, attributes, links) as span:
             try:
                 yield tuple(carry().items())
             except aio.AioRpcError as error:
