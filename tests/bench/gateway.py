@@ -39,8 +39,14 @@ from tests.bench.query import MANY_MEMBERS, ONE_MEMBER
 
 Result = dict[str, object]
 
-# Of all requests, at which the engine is measured.
+# Of all requests, when the engine is compared.
 SAMPLED = 0.1
+COMPARED = {
+    "engine": rig.Gateway("engine", SAMPLED),
+    "stock": rig.Gateway("stock"),
+    "handwritten": rig.Gateway("handwritten"),
+}
+TRACED = {"engine, nothing traced": rig.Gateway("engine"), "engine, all traced": rig.Gateway("engine", 1.0)}
 _AT_ONCE = 16
 _SHARE_OF_PEAK = 0.7
 
@@ -49,7 +55,7 @@ class Run:
     """How long each measurement takes, and how many members there are."""
 
     def __init__(self, *, quick: bool) -> None:
-        self.members = 300 if quick else 3_000
+        self.members = 200 if quick else 3_000
         self.rounds = 3 if quick else 5
         self.seconds = 1 if quick else 6
         self.step_seconds = 1 if quick else 4
@@ -69,7 +75,6 @@ def main() -> None:
             result = over_services(run, services, collector)
             rpcs = asyncio.run(rpcs_for_50_members(services))
             answers = rig.recording(services, folder)
-        rig.keep_off_the_gateways_core()
         backend = stack.enter_context(rig.recorded(answers, services))
         result |= over_answers(run, backend, collector)
     result["plan_ms"] = plan_ms()
@@ -82,10 +87,8 @@ def main() -> None:
 def over_services(run: Run, backend: rig.Backend, collector: str) -> Result:
     """The whole alliance."""
     _head("real services, embedded database, 16 connections")
-    rps = {}
-    for name in rig.GATEWAYS:
-        with rig.gateway(name, backend, **rig.traced(collector, SAMPLED)) as target:
-            rps[name] = _line(name, _ask(target, seconds=run.seconds)).rps
+    with rig.gateways(COMPARED, backend, collector) as targets:
+        rps = {name: _line(name, _ask(target, seconds=run.seconds)).rps for name, target in targets.items()}
     return {
         "real_engine_rps": round(rps["engine"]),
         "real_stock_rps": round(rps["stock"]),
@@ -96,11 +99,7 @@ def over_services(run: Run, backend: rig.Backend, collector: str) -> Result:
 
 def over_answers(run: Run, backend: rig.Backend, collector: str) -> Result:
     """The gateways alone."""
-    with ExitStack() as stack:
-        targets = {
-            name: stack.enter_context(rig.gateway(name, backend, alone=True, **rig.traced(collector, SAMPLED)))
-            for name in rig.GATEWAYS
-        }
+    with rig.gateways(COMPARED | TRACED, backend, collector, alone=True) as targets:
         _head("the services' answers replayed, 16 connections")
         # In turns, so that what else the machine does falls on all of them; the middle one counts.
         rounds = [
@@ -118,8 +117,9 @@ def over_answers(run: Run, backend: rig.Backend, collector: str) -> Result:
                 measured = measure(targets[name], MANY_MEMBERS, first=first, connections=_AT_ONCE, seconds=seconds)
                 _line(f"{name}, lists of {first} over four services", measured)
         for connections in (1, 16, 64, 256):
-            _line(f"engine, {connections} connections", _ask(targets["engine"], connections, run.step_seconds))
-        return result | _tracing(run, targets["engine"], backend, collector, stack)
+            measured = _ask(targets["engine"], connections, run.step_seconds) if connections != 16 else found["engine"]
+            _line(f"engine, {connections} connections", measured)
+        return result
 
 
 def _compared(found: dict[str, Measured]) -> Result:
@@ -133,6 +133,9 @@ def _compared(found: dict[str, Measured]) -> Result:
         "engine_cpu_ms": round(engine.cpu_ms, 3),
         "stock_cpu_ms": round(stock.cpu_ms, 3),
         "handwritten_cpu_ms": round(handwritten.cpu_ms, 3),
+        "tracing_off_rps": round(found["engine, nothing traced"].rps),
+        "tracing_10_rps": round(engine.rps),
+        "tracing_100_rps": round(found["engine, all traced"].rps),
     }
 
 
@@ -155,21 +158,6 @@ def _paces(run: Run, targets: dict[str, Target], found: dict[str, Measured]) -> 
     p99 = answers.percentile_ms(0.99)
     line("GET /healthz, the machine's own", rate, answers.percentile_ms(0.5), p99)
     return {**result, "machine_p99_ms": round(p99, 1)}
-
-
-def _tracing(run: Run, tenth: Target, backend: rig.Backend, collector: str, stack: ExitStack) -> Result:
-    """What traces cost: of no request, a tenth, all."""
-    _head("traces of no request, of a tenth, of all")
-    targets = {
-        "off": stack.enter_context(rig.gateway("engine", backend, alone=True)),
-        "10": tenth,
-        "100": stack.enter_context(rig.gateway("engine", backend, alone=True, **rig.traced(collector, 1.0))),
-    }
-    rounds = [{name: _ask(target, seconds=run.seconds) for name, target in targets.items()} for _ in range(run.rounds)]
-    found = {name: _middle([each[name] for each in rounds]) for name in targets}
-    for name, measured in found.items():
-        _line(f"engine, tracing {name}{'' if name == 'off' else ' %'}", measured)
-    return {f"tracing_{name}_rps": round(measured.rps) for name, measured in found.items()}
 
 
 def _ask(target: Target, connections: int = _AT_ONCE, seconds: float = 1) -> Measured:

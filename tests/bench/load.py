@@ -61,6 +61,7 @@ class Target:
 class Measured:
     """What a run showed."""
 
+    # Of those that were answered with 200.
     rps: float
     # Of the gateway's process, per request.
     cpu_ms: float
@@ -80,7 +81,7 @@ def measure(target: Target, query: str, *, first: int | None, connections: int, 
     run = _wrk if generator() == "wrk" else _python
     count, elapsed, p99, failed = run(target, query, first, connections, seconds)
     cpu = target.cpu_seconds() - before
-    return Measured(count / elapsed, 1_000 * cpu / count if count else math.nan, p99, failed)
+    return Measured((count - failed) / elapsed, 1_000 * cpu / count if count else math.nan, p99, failed)
 
 
 def at_rate(target: Target, query: str, *, rate: float, seconds: float) -> Answers:

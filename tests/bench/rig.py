@@ -10,8 +10,8 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from tests.bench.seed import DROP_OFFS, seed
 
 ISSUER = "http://gateway.bench"
 _PREFIX = "bench"
-_WAIT_SECONDS = 20
+_WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,16 @@ def traced(collector: str, share: float) -> dict[str, str]:
     }
 
 
-def keep_off_the_gateways_core() -> None:
-    """Leaves the last core to gateways, if there are two or more: this process, and what it starts from now on."""
-    os.sched_setaffinity(0, _cores()[0])
-
-
-def _cores() -> tuple[set[int], set[int]]:
-    """Those for everything else, and those for gateways."""
+def _part(gateways: Collection[int]) -> None:
+    """Leaves the last core to these processes, and the others to this one and all else that it has started."""
     cores = sorted(range(os.cpu_count() or 1))
-    return set(cores[:-1] or cores), set(cores[-1:])
+    us = os.getpid()
+    children = Path(f"/proc/{us}/task/{us}/children")
+    if len(cores) < 2 or not children.exists():
+        return
+    for pid in (us, *map(int, children.read_text().split())):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores[-1:] if pid in gateways else cores[:-1])
 
 
 def _uvicorn(app: str, port: int) -> list[str]:
@@ -140,23 +141,38 @@ _COMMANDS = {
     "stock": lambda port: _uvicorn("tests.bench.stock:app", port),
     "handwritten": lambda port: _uvicorn("tests.bench.handwritten:app", port),
 }
-GATEWAYS = tuple(_COMMANDS)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What to start: engine, stock or handwritten; and of the engine's requests the share that is traced."""
+
+    kind: str
+    traced: float = 0.0
 
 
 @contextmanager
-def gateway(name: str, backend: Backend, *, alone: bool = False, **environment: str) -> Iterator[Target]:
-    """A gateway that answers the query already; if `alone`, on the core that others keep off."""
-    port = free_port()
+def gateways(
+    wanted: Mapping[str, Gateway], backend: Backend, collector: str, *, alone: bool = False
+) -> Iterator[dict[str, Target]]:
+    """Gateways that answer the query already; if `alone`, on a core of their own."""
     tokens = Tokens(TokenKeys.from_file(token_key(backend.keys)), ISSUER, partner_seconds=3_600, member_seconds=600)
-    whole = {**backend.environment(), "ALLIANCE_LISTEN": f"127.0.0.1:{port}", **environment}
-    with process(_COMMANDS[name](port), whole) as started:
+    token = tokens.for_operator("operator").text
+    with ExitStack() as stack:
+        targets = {}
+        for name, gateway in wanted.items():
+            port = free_port()
+            environment = {**backend.environment(), "ALLIANCE_LISTEN": f"127.0.0.1:{port}"}
+            if gateway.traced:
+                environment |= traced(collector, gateway.traced)
+            started = stack.enter_context(process(_COMMANDS[gateway.kind](port), environment))
+            path = "/graphql" if gateway.kind == "engine" else "/"
+            targets[name] = Target(name, f"http://127.0.0.1:{port}{path}", started.pid, token, backend.members)
+        for target in targets.values():
+            _wait_for(target)
         if alone:
-            os.sched_setaffinity(started.pid, _cores()[1])
-        path = "/graphql" if name == "engine" else "/"
-        token = tokens.for_operator("operator").text
-        target = Target(name, f"http://127.0.0.1:{port}{path}", started.pid, token, backend.members)
-        _wait_for(target)
-        yield target
+            _part([target.pid for target in targets.values()])
+        yield targets
 
 
 @contextmanager
@@ -167,7 +183,11 @@ def process(command: list[str], environment: dict[str, str]) -> Iterator[subproc
         yield started
     finally:
         started.terminate()
-        started.wait(10)
+        try:
+            started.wait(10)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
 
 
 def _wait_for(target: Target) -> None:
