@@ -41,10 +41,11 @@ chaos-ledger: .venv/installed  ## kill the rewards service or the database 20 ti
 drill: .venv/installed  ## kill, hold, starve, cut off and replace every process under load (ARGS=--quick for a short round)
 	@$(RUN)/python -m tests.drill $(ARGS)
 
-check: .venv/installed  ## format, lint and types
+check: .venv/installed  ## format, lint, types, and what would break for clients of the last release
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
+	@$(RUN)/python -m deploy.release check --buf
 
 format: .venv/installed  ## format the code and sort its imports
 	@$(RUN)/ruff format .

@@ -13,7 +13,7 @@ PROTOS = Path(__file__).resolve().parent.parent / "protos"
 def generate(out: Path) -> None:
     """Writes messages, stubs and their types for all protos below `out`."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
-    include = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}", f"-I{_googleapis()}"]
+    include = [f"-I{PROTOS}", f"-I{files('grpc_tools') / '_proto'}", f"-I{googleapis()}"]
     outputs = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     beside = Path(sys.executable).parent  # where the environment keeps the plugins, on PATH or not
     plugins = [f"--plugin=protoc-gen-{name}={beside / f'protoc-gen-{name}'}" for name in ("mypy", "mypy_grpc")]
@@ -36,7 +36,8 @@ def stale() -> list[str]:
     return sorted(str(name) for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
 
 
-def _googleapis() -> Path:
+def googleapis() -> Path:
+    """The folder of the types that Google publishes."""
     import google.type.latlng_pb2 as latlng
 
     return Path(latlng.__file__).parents[2]
