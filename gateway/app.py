@@ -31,6 +31,7 @@ from gateway.limits import Accounts, Buckets
 from gateway.live import drop_offs, impact, wallets
 from gateway.live.events import EventStreams
 from gateway.live.live import Live, Topic
+from gateway.live.measures import LiveMeasures
 from gateway.live.websocket import WebSocketEndpoint
 from gateway.metrics import Measures
 from gateway.oauth import OAuth, TokenLimits
@@ -64,20 +65,15 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         member_seconds=settings.member_token_seconds,
     )
     backends = Backends(settings, telemetry)
-    measures = Measures(telemetry.meter)
+    measures, live_measures = Measures(telemetry.meter), LiveMeasures(telemetry.meter)
     documents = _documents(settings)
-    topics: dict[str, Topic] = {
-        impact.TOPIC: impact.Impact(backends),
-        wallets.TOPIC: wallets.Wallets(backends),
-        drop_offs.TOPIC: drop_offs.DropOffs(backends, settings.live.buffered_events),
-    }
     brands = Brands(
         settings.brands_folder,
         trusted_only=settings.trusted_documents_only,
         strangers_trusted_only=settings.strangers_trusted_documents_only,
     )
     persisted = Persisted(documents, brands)
-    live = Live(documents, persisted, backends, settings, topics)
+    live = Live(documents, persisted, backends, settings, _topics(settings, backends, live_measures), live_measures)
     events = EventStreams(live, settings.live)
     accounts = Accounts(settings.rates)
     callers = Callers(tokens, accounts, settings.trusted_proxies)
@@ -130,6 +126,14 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     # For whoever stops the process: subscribers have to be told before connections are closed.
     app.state.live = live
     return app
+
+
+def _topics(settings: Settings, backends: Backends, measures: LiveMeasures) -> Mapping[str, Topic]:
+    return {
+        impact.TOPIC: impact.Impact(backends, measures),
+        wallets.TOPIC: wallets.Wallets(backends, measures),
+        drop_offs.TOPIC: drop_offs.DropOffs(backends, measures, settings.live.buffered_events),
+    }
 
 
 def _documents(settings: Settings) -> Documents:

@@ -15,6 +15,7 @@ from alliance.logistics.v1 import logistics_pb2 as pb
 from gateway.backends import Backends
 from gateway.errors import BAD_USER_INPUT, FieldError, masked, subscription_ended
 from gateway.live.mailbox import Buffered
+from gateway.live.measures import LiveMeasures
 from gateway.live.upstream import Upstream, backoff
 from gateway.logistics.sources import LOGISTICS
 from services.shared.errors import DomainError, FailedPrecondition, Unavailable
@@ -76,14 +77,14 @@ class Behind(Buffered):
 class DropOffs:
     """The topic."""
 
-    def __init__(self, backends: Backends, buffered: int) -> None:
+    def __init__(self, backends: Backends, measures: LiveMeasures, buffered: int) -> None:
         self._backends = backends
         self._buffered = buffered
         self._boxes: dict[DropOffsKey, set[Behind]] = {}
         # The place up to which the stream has told all; None before its first word.
         self._told: int | None = None
         self._begun = asyncio.Event()
-        self._upstream = Upstream(TOPIC, self._follow)
+        self._upstream = Upstream(TOPIC, self._follow, measures)
 
     async def open(self, key: DropOffsKey, after: str) -> Behind:
         """A mailbox that gets all behind the cursor `after`, or from now on. FieldError if it is no cursor."""

@@ -55,7 +55,7 @@ class _EventStream:
         self._send_message = send
         with ExitStack() as seats:
             try:
-                seats.enter_context(self._live.seats.connection())
+                seats.enter_context(self._live.seats.connection("events"))
                 seats.enter_context(self._live.seats.client(self._session.client))
             except Full as full:
                 await self._refuse(full)

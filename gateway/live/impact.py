@@ -8,6 +8,7 @@ from alliance.accounts.v1 import accounts_pb2 as pb
 from gateway.accounts.sources import ACCOUNTS
 from gateway.backends import Backends
 from gateway.live.mailbox import Latest, state_cursor
+from gateway.live.measures import LiveMeasures
 from gateway.live.upstream import Upstream
 
 TOPIC = "impact"
@@ -26,11 +27,11 @@ class ImpactRow:
 class Impact:
     """The topic."""
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, backends: Backends, measures: LiveMeasures) -> None:
         self._backends = backends
         self._boxes: set[Latest] = set()
         self._row: ImpactRow | None = None
-        self._upstream = Upstream(TOPIC, self._follow)
+        self._upstream = Upstream(TOPIC, self._follow, measures)
 
     async def open(self, key: None, after: str) -> Latest:
         """A mailbox that gets the sum, now if it is not the one with the cursor `after`, and whenever it changes."""

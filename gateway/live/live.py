@@ -30,6 +30,7 @@ from gateway.errors import (
 )
 from gateway.limits import RateExceeded
 from gateway.live.mailbox import Mailbox
+from gateway.live.measures import LiveMeasures
 from gateway.live.seats import Full, Seats
 from gateway.live.subscription import Ended, Subscription, Terms
 from gateway.persisted import Persisted
@@ -61,13 +62,15 @@ class Live:
         backends: Backends,
         settings: Settings,
         topics: Mapping[str, Topic],
+        measures: LiveMeasures,
     ) -> None:
         self._documents = documents
         self._persisted = persisted
         self._backends = backends
         self._settings = settings
         self._topics = topics
-        self.seats = Seats(settings.live)
+        self._measures = measures
+        self.seats = Seats(settings.live, measures)
         # The process is about to end: everybody is told to go elsewhere.
         self.stopping = False
         self._told_of_stop: set[Callable[[], None]] = set()
@@ -77,23 +80,23 @@ class Live:
         try:
             return await self._subscribe(asked, session, last_event_id)
         except DocumentInvalid as invalid:
-            errors = [formatted(error, DOCUMENT_INVALID, session.id) for error in invalid.errors]
+            self._measures.ended(FieldError(DOCUMENT_INVALID, str(invalid)))
+            return Ended(json_of([formatted(error, DOCUMENT_INVALID, session.id) for error in invalid.errors]))
         except VariablesInvalid as invalid:
-            errors = [formatted(error, BAD_USER_INPUT, session.id) for error in invalid.errors]
+            self._measures.ended(FieldError(BAD_USER_INPUT, str(invalid)))
+            return Ended(json_of([formatted(error, BAD_USER_INPUT, session.id) for error in invalid.errors]))
         except TooExpensive as expensive:
             told = FieldError(DOCUMENT_TOO_EXPENSIVE, str(expensive), reason="", **expensive.details)
-            errors = [error_body(told, session.id)]
-        except Full as full:
-            return self.refused(full, session)
-        except (RateExceeded, Refusal) as refused:
-            errors = [error_body(refused.error, session.id)]
+            return self.refused(told, session)
+        except (Full, RateExceeded, Refusal) as exceeded:
+            return self.refused(exceeded.error, session)
         except (FieldError, DomainError) as error:
-            errors = [error_body(field_error(error) or masked(), session.id)]
-        return Ended(json_of(errors))
+            return self.refused(field_error(error) or masked(), session)
 
-    def refused(self, full: Full, session: Session) -> Ended:
-        """What is told to whom there is no seat for."""
-        return Ended(json_of([error_body(full.error, session.id)]))
+    def refused(self, why: FieldError, session: Session) -> Ended:
+        """What is told to who cannot have a subscription."""
+        self._measures.ended(why)
+        return Ended(json_of([error_body(why, session.id)]))
 
     @contextmanager
     def told_of_stop(self, callback: Callable[[], None]) -> Iterator[None]:
@@ -121,17 +124,18 @@ class Live:
         if len(after) > _LONGEST_CURSOR:
             message = "`after` is not a cursor of this subscription; use one that came with an event."
             raise FieldError(BAD_USER_INPUT, message, reason="CURSOR_MALFORMED")
-        topic = self._topics[followed.stream.topic]
-        self.seats.take()
+        name = followed.stream.topic
+        topic = self._topics[name]
+        self.seats.take(name)
         try:
             box: Mailbox = await topic.open(key, after)
         except BaseException:
-            self.seats.give_back()
+            self.seats.give_back(name)
             raise
 
         def close() -> None:
             topic.shut(box)
-            self.seats.give_back()
+            self.seats.give_back(name)
 
         return Subscription(
             self._documents,
@@ -142,6 +146,7 @@ class Live:
             request,
             box,
             self._terms(session.valid_until),
+            self._measures,
             close,
         )
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from gateway.config import LiveLimits
 from gateway.errors import TOO_MANY_REQUESTS, FieldError
+from gateway.live.measures import LiveMeasures
 
 
 class Full(Exception):
@@ -25,8 +26,9 @@ def too_many(message: str) -> Full:
 class Seats:
     """Of one process."""
 
-    def __init__(self, limits: LiveLimits) -> None:
+    def __init__(self, limits: LiveLimits, measures: LiveMeasures) -> None:
         self._limits = limits
+        self._measures = measures
         self._clients: Counter[str] = Counter()
         self.connections = 0
         # Set while there is no connection.
@@ -35,16 +37,19 @@ class Seats:
         self.subscriptions = 0
 
     @contextmanager
-    def connection(self) -> Iterator[None]:
+    def connection(self, transport: str) -> Iterator[None]:
         """For as long as a connection is open; Full."""
         if self.connections >= self._limits.connections:
             raise Full("TOO_MANY_CONNECTIONS", "This gateway has as many live connections as it takes; try another.")
+        level = self._measures.connections(transport)
         self.connections += 1
+        level.add(1)
         self.vacant.clear()
         try:
             yield
         finally:
             self.connections -= 1
+            level.add(-1)
             if not self.connections:
                 self.vacant.set()
 
@@ -62,12 +67,14 @@ class Seats:
             if not self._clients[client]:
                 del self._clients[client]
 
-    def take(self) -> None:
+    def take(self, topic: str) -> None:
         """For one more subscription; Full."""
         if self.subscriptions >= self._limits.subscriptions:
             raise too_many("This gateway has as many subscriptions as it takes; try again in a moment.")
         self.subscriptions += 1
+        self._measures.subscriptions(topic).add(1)
 
-    def give_back(self) -> None:
+    def give_back(self, topic: str) -> None:
         """A subscription has ended."""
         self.subscriptions -= 1
+        self._measures.subscriptions(topic).add(-1)

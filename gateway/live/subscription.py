@@ -22,6 +22,7 @@ from gateway.errors import (
     field_error,
 )
 from gateway.live.mailbox import Mailbox
+from gateway.live.measures import LiveMeasures
 from services.shared.identity import Caller
 
 # What the viewer may no longer see ends the subscription; nothing more will be shown to them.
@@ -67,6 +68,7 @@ class Subscription:
         first: Request,
         box: Mailbox,
         terms: Terms,
+        measures: LiveMeasures,
         on_close: Callable[[], None],
     ) -> None:
         self._documents = documents
@@ -80,6 +82,8 @@ class Subscription:
         self._id = first.id
         self._box = box
         self._terms = terms
+        self._measures = measures
+        self._topic = followed.stream.topic
         self._on_close = on_close
         # The subscriber has gone, or is to go: nothing more is waited for.
         self.interrupted = False
@@ -97,6 +101,8 @@ class Subscription:
             row = self._box.take()
             if row is not None:
                 answer = await self._answer(row)
+                if isinstance(answer, Next):
+                    self._measures.answered(self._topic)
                 if answer is not None:
                     return answer
             elif self._box.ended is not None:
@@ -160,4 +166,5 @@ class Subscription:
         self._box.put_back(row)
 
     def _end(self, why: FieldError) -> Ended:
+        self._measures.ended(why)
         return Ended(json_of([error_body(why, self._id)]))

@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from gateway.live.measures import LiveMeasures
 from services.shared.errors import DomainError
 from services.shared.telemetry import log
 
@@ -22,8 +23,9 @@ def backoff(failures: int) -> float:
 class Upstream:
     """`follow` reads the stream to its end, and says `alive()` when it has heard something."""
 
-    def __init__(self, name: str, follow: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, name: str, follow: Callable[[], Awaitable[None]], measures: LiveMeasures) -> None:
         self._name = name
+        self._measures = measures
         self._follow = follow
         self._users = 0
         self._failures = 0
@@ -41,9 +43,11 @@ class Upstream:
         if not self._users and self._task is not None:
             self._task.cancel()
             self._task = None
+            self._measures.stream_down(self._name)
 
     def alive(self) -> None:
         """It is connected."""
+        self._measures.stream_up(self._name)
         if self._failures:
             log.info("live again", topic=self._name)
         self._failures = 0
@@ -67,4 +71,5 @@ class Upstream:
             except Exception:
                 log.exception("live stream failed", topic=self._name)
                 self._failures += 1
+            self._measures.stream_lost(self._name)
             await asyncio.sleep(backoff(self._failures))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from alliance.rewards.v1 import rewards_pb2 as pb
 from gateway.backends import Backends
 from gateway.live.mailbox import Latest, state_cursor
+from gateway.live.measures import LiveMeasures
 from gateway.live.upstream import Upstream, backoff
 from gateway.rewards.sources import REWARDS
 from services.shared.errors import DomainError
@@ -42,14 +43,14 @@ class WalletRow:
 class Wallets:
     """The topic."""
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, backends: Backends, measures: LiveMeasures) -> None:
         self._backends = backends
         self._boxes: dict[str, set[Latest]] = {}
         self._stale: dict[str, None] = {}
         # Up to where reads have to go, so that none is older than what was told. None while we are told nothing.
         self._heads: dict[int, int] | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._upstream = Upstream(TOPIC, self._follow)
+        self._upstream = Upstream(TOPIC, self._follow, measures)
 
     async def open(self, key: WalletKey, after: str) -> Latest:
         """A mailbox that gets the wallet, now if it is not the one with the cursor `after`, and whenever it changes."""

@@ -66,7 +66,7 @@ class WebSocketEndpoint:
             await socket.send_denial_response(JSONResponse(refusal, 403))
             return
         try:
-            with self.live.seats.connection():
+            with self.live.seats.connection("websocket"):
                 await _Connection(self, socket).serve()
         except Full as full:
             await socket.send_denial_response(
@@ -220,7 +220,7 @@ class _Connection:
             most = self._limits.subscriptions_per_connection
             if len(self._operations) > most:
                 message = f"A connection has at most {most} subscriptions; end some."
-                begun: Subscription | Ended = self._live.refused(too_many(message), session)
+                begun: Subscription | Ended = self._live.refused(too_many(message).error, session)
             else:
                 begun = await self._live.begin(asked, session)
             if isinstance(begun, Subscription):

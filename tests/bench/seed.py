@@ -14,7 +14,7 @@ from typing import TypeVar
 from services.accounts.domain.acts import Act, ActKind, ActStatus, Claim
 from services.accounts.domain.decisions import Decision
 from services.accounts.domain.members import Member
-from services.accounts.store import acts, members
+from services.accounts.store import acts, impact, members
 from services.logistics.domain.capture import Batch, Captured, DropOff, Mode
 from services.logistics.domain.points import Machine, Material
 from services.logistics.store import captures
@@ -81,7 +81,7 @@ async def _partners(database: Database, brands: Sequence[str]) -> None:
 
 
 async def _accounts(database: Database, people: Sequence[str], brand: str, dropped: Sequence[DropOff]) -> None:
-    enrolled, done = members.MemberStore(database), acts.ActStore(database)
+    enrolled, done = members.MemberStore(database), acts.ActStore(database, impact.ImpactStore(database))
     for part in _parts(people):
 
         async def enrol(tx: Transaction, part: Sequence[str] = part) -> None:

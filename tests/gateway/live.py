@@ -12,6 +12,7 @@ from gateway.config import LiveLimits
 from gateway.live.live import Live
 from gateway.server import Server, listen
 from gateway.tokens import Tokens
+from services.shared.metrics.instruments import Meter
 from services.shared.telemetry import Telemetry
 from tests.gateway.conftest import settings_of, tokens_of
 from tests.gateway.fakes import FakeAlliance
@@ -36,6 +37,7 @@ class Served:
     url: str
     live: Live
     tokens: Tokens
+    meter: Meter
 
     def operator(self) -> str:
         return self.tokens.for_operator("operator").text
@@ -51,12 +53,13 @@ class Served:
 async def served(alliance: FakeAlliance, keys: Path, **limits: Any) -> AsyncIterator[Served]:
     """A gateway with these limits on what is live."""
     settings = settings_of(alliance, keys, live=LiveLimits(**limits))
-    app = create_app(settings, Telemetry())
+    telemetry = Telemetry()
+    app = create_app(settings, telemetry)
     server = Server(app, settings)
     listening = listen("127.0.0.1:0")
     task = asyncio.create_task(server.serve(sockets=[listening]))
     await until(lambda: server.started)
-    yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", app.state.live, tokens_of(keys))
+    yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", app.state.live, tokens_of(keys), telemetry.meter)
     server.should_exit = True
     await task
 

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.live import measures
 from services.shared.errors import Unavailable
 from services.shared.ids import new_id
 from tests.gateway.conftest import World, make_world
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import ACCEPTED, IMPACT, WALLET, Served, served, until
+from tests.gateway.test_metrics import counts
 from tests.support.live import Events, Socket, events, socket
 
 WITH_MEMBER = """
@@ -263,3 +266,43 @@ async def test_a_gateway_that_stops_sends_everybody_elsewhere(alliance: FakeAlli
     async with served(alliance, keys) as other, events(other.url, token, WALLET, last_id=stream.last_id) as resumed:
         alliance.rewards.earn(world.member, 1)
         assert await balance(resumed) == 31
+
+
+async def test_what_is_live_is_counted(alliance: FakeAlliance, keys: Path, world: World):
+    async with served(alliance, keys) as gateway:
+        token = gateway.member(world.member)
+        async with socket(gateway.url, token) as client, events(gateway.url, token, WALLET) as stream:
+            await client.subscribe(WALLET)
+            assert [await balance(client), await balance(stream)] == [30, 30]
+            await client.subscribe(WALLET, "2", id=new_id("member"))
+            assert await reason(client) == "FORBIDDEN"
+            seen = counts(gateway.meter, measures.CONNECTIONS) | counts(gateway.meter, measures.SUBSCRIPTIONS)
+            assert seen == {("websocket",): 1, ("events",): 1, ("wallets",): 2}
+            assert counts(gateway.meter, measures.STREAMS) == {("wallets",): 1}
+            alliance.rewards.changes.cut()
+            await until(lambda: counts(gateway.meter, measures.LOST) == {("wallets",): 1})
+        assert counts(gateway.meter, measures.RESULTS) == {("wallets",): 2}
+        assert counts(gateway.meter, measures.ENDED) == {("FORBIDDEN",): 1}
+        await until(lambda: not counts(gateway.meter, measures.SUBSCRIPTIONS))
+
+
+async def test_g5_a_thousand_idle_subscriptions_hang_on_one_stream_and_ask_for_nothing(
+    gateway: Served, alliance: FakeAlliance
+):
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(socket(gateway.url, gateway.operator())) for _ in range(20)]
+        members = [new_id("member") for _ in range(1_000)]
+        for number, id in enumerate(members):
+            await clients[number % 20].subscribe(WALLET, id, id=id)
+        for number, id in enumerate(members):
+            message = await clients[number % 20].hear()
+            assert (message["type"], message["id"]) == ("next", id)
+        assert gateway.live.seats.subscriptions == 1_000
+        assert alliance.rewards.changes.opened == 1
+        calls = len(alliance.calls)
+        assert calls < 100, "wallets are read many at a time"
+        await asyncio.sleep(0.5)
+        assert len(alliance.calls) == calls
+        alliance.rewards.earn(members[7], 5)
+        assert await balance(clients[7], members[7]) == 5
+        assert len(alliance.calls) == calls + 1

@@ -29,10 +29,10 @@ class ImpactStore:
 
     async def prepare(self) -> None:
         """Once, at the first start on a database: counts the claims that are not in the counters. Reads them all."""
-        if await self._counters.find_one({"_id": _BEFORE}, {"_id": 1}):
-            return
 
         async def body(tx: Transaction) -> None:
+            if await self._counters.find_one({"_id": _BEFORE}, {"_id": 1}, session=tx.session):
+                return
             rows = self._claims.find(
                 {}, {"kind": 1, "co2e_mg": 1}, session=tx.session, comment="scan: once, when the counters are made"
             )
