@@ -62,6 +62,7 @@ async def main() -> None:
         database,
         settings.ledger_partitions,
         lambda: millis(clock.now()),
+        buckets=settings.ledger_buckets,
         cached_members=settings.ledger_cached_members,
         cached_bytes=settings.ledger_cached_mb * 1_000_000,
     )

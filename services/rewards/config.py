@@ -14,6 +14,13 @@ class Settings(ServiceSettings):
     ledger_partitions: int = Field(
         default=4, ge=1, le=64, description="logs of the ledger; fixed when its database is first used"
     )
+    ledger_buckets: int = Field(
+        default=128,
+        ge=1,
+        le=65_536,
+        description="documents that hold the members' accounts of a partition: a power of two, so that each holds a "
+        "thousand or two; it may grow, and the accounts are taken over at the next start",
+    )
     ledger_cached_members: int = Field(default=20_000, ge=1, description="accounts of members that are kept at hand")
     ledger_cached_mb: int = Field(default=150, ge=1, description="memory for what the ledger has read of all accounts")
     redemption_ttl_seconds: int = Field(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from services.rewards.config import Settings
 from services.rewards.domain.settlement import Line, Settlement, lines_hash, positions
-from services.rewards.ledger.ledger import Ledger
-from services.rewards.ledger.verify import verify
+from services.rewards.ledger.ledger import as_stored
 from services.rewards.store.audit import AuditStore
 from services.shared import invariants
 from services.shared.invariants import OUTBOX, Check, Results, outbox_flows
@@ -32,11 +31,8 @@ def checks(database: Database) -> Sequence[Check]:
     audit = AuditStore(database)
 
     async def ledger() -> Mapping[str, str]:
-        partitions = await audit.partitions()
-        if not partitions:
-            return {LOG: "", BOOKS: "", ACCOUNTS: ""}
-        stored = Ledger(database, partitions, lambda: 0)  # not opened: it serves reads alone
-        finding = (await verify(stored.log, stored.views, partitions, stored.partition)).finding
+        stored = await as_stored(database)
+        finding = (await stored.verify()).finding if stored else ""
         # It stops at the first thing that is wrong, and what comes behind that cannot be told.
         return {subject_of(finding): finding} if finding else {LOG: "", BOOKS: "", ACCOUNTS: ""}
 
@@ -55,7 +51,7 @@ def subject_of(finding: str) -> str:
     """Which invariant a finding of `verify` breaks. What is neither of the books nor of an account is of the log."""
     if "books" in finding or "passage" in finding:
         return BOOKS
-    of_accounts = (", account ", "read models", ", record ", "has records")
+    of_accounts = (", account ", "accounts ", "checkpoint", "due list", "read models")
     return ACCOUNTS if any(part in finding for part in of_accounts) else LOG
 
 

@@ -167,7 +167,7 @@ async def judge(uri: str, one: Round, tally: Tally) -> None:
     database = Database(uri, _DATABASE)
     try:
         ledger = Ledger(database, _PARTITIONS, lambda: 0)
-        report = await verify(ledger.log, ledger.views, _PARTITIONS, ledger.partition)
+        report = await verify(ledger.log, ledger.views, ledger.partition)
         places = await log_of(ledger)
     finally:
         database.close()

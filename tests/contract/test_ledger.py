@@ -14,7 +14,7 @@ from services.rewards.ledger.draft import Outcome, RequestIdReused
 from services.rewards.ledger.ledger import INDEXES, Ledger
 from services.rewards.ledger.log import PartitionCountChanged
 from services.rewards.ledger.model import Allot, Capture, Command, Issue, Lot, Place, Send, Sweep, Void
-from services.rewards.ledger.store import bucket_of
+from services.rewards.ledger.store import Shape
 from services.shared.mongo import Database
 
 A, B, SHOP = "partner_a", "partner_b", "partner_shop"
@@ -230,7 +230,7 @@ class Broken:
 
 async def stored_balance(ledger: Ledger, member: str) -> int | None:
     """As it is in the read models."""
-    partition, number = ledger.partition(member), bucket_of(member, len(ledger.engines))
+    partition, number = ledger.partition(member), ledger.views.shape.bucket_of(member)
     buckets = await ledger.views.buckets(partition, [number])
     stored = buckets[number].find(member) if number in buckets else None
     return stored.account.balance if stored else None
@@ -241,8 +241,8 @@ async def test_a_projection_that_was_cut_off_in_the_middle_is_completed(database
         await done(first, Allot(new(), A, 10_000), issue("member_1", 100), issue("member_2", 100))
         await first.project()
     accounts, checkpoints = database["ledger_accounts"], database["ledger_checkpoints"]
-    bucket = await accounts.find_one({"_id": f"0000/{bucket_of('member_2', 1):04d}"})
-    checkpoint = await checkpoints.find_one({"_id": 0})
+    bucket = await accounts.find_one({"_id": f"0000/00128/{Shape(1, 128).bucket_of('member_2'):05d}"})
+    checkpoint = await checkpoints.find_one({"_id": "0000/00128"})
     async with running(database, time, partitions=1) as first:
         await done(first, issue("member_1", 5), issue("member_2", 6))
         await first.project()
@@ -250,7 +250,7 @@ async def test_a_projection_that_was_cut_off_in_the_middle_is_completed(database
         assert bucket
         assert checkpoint
         await accounts.replace_one({"_id": bucket["_id"]}, bucket)
-        await checkpoints.replace_one({"_id": 0}, checkpoint)
+        await checkpoints.replace_one({"_id": checkpoint["_id"]}, checkpoint)
     async with running(database, time, partitions=1) as second:
         assert (await second.members(["member_1", "member_2"]))["member_2"].balance == 106
         assert await balance(second, "member_1") == 105
@@ -272,6 +272,26 @@ async def test_lost_read_models_are_made_again_from_the_log(database: Database, 
     assert await second.partner_totals() == totals
     await second.project()
     assert (await second.verify()).finding == ""
+
+
+async def test_accounts_are_taken_over_into_more_buckets(start: Start, time: Time):
+    first = await start(buckets=2)
+    await busy(first)
+    members = [f"member_{number}" for number in range(40)]
+    await done(first, *(issue(member, 5) for member in members))
+    await first.project()
+    more = await start(buckets=16)
+    assert [engine.projector.done for engine in more.engines] == [engine.head for engine in first.engines]
+    assert await more.members(members) == await first.members(members)
+    await done(first, issue("member_1", 1))  # a replica that has not been changed yet
+    await done(more, issue("member_1", 2), issue("member_2", 3))
+    await first.look()
+    assert await more.members(members) == await first.members(members)
+    for each in (first, more):
+        await each.project()
+        assert (await each.verify()).finding == ""
+    again = await start(buckets=64)
+    assert await again.members(members) == await more.members(members)
 
 
 async def test_a_log_of_the_first_layout_is_carried_over(database: Database, start: Start, time: Time):
@@ -454,18 +474,18 @@ async def test_r12_verify_names_what_was_changed_in_the_read_models(database: Da
         await rows.replace_one({"_id": id}, row)
         return report.finding
 
-    place = f"0000/{bucket_of('member_1', 1):04d}"
+    place = f"0000/00128/{Shape(1, 128).bucket_of('member_1'):05d}"
     bucket = await database["ledger_accounts"].find_one({"_id": place})
     assert bucket is not None
     body = bucket["state"]["body"].replace(b",10000,", b",10001,", 1)
     assert "account member_1, field lots.0.value" in await finding_after(
         "ledger_accounts", place, {"state": {**bucket["state"], "body": body}}
     )
-    checkpoint = await database["ledger_checkpoints"].find_one({"_id": 0})
+    checkpoint = await database["ledger_checkpoints"].find_one({"_id": "0000/00128"})
     assert checkpoint is not None
     body = checkpoint["state"]["body"].replace(b"[1000,", b"[1001,", 1)
     changed = {"state": {**checkpoint["state"], "body": body}}
-    assert "account partner_a, field allotted" in await finding_after("ledger_checkpoints", 0, changed)
+    assert "account partner_a, field allotted" in await finding_after("ledger_checkpoints", checkpoint["_id"], changed)
     assert (await ledger.verify()).clean
 
 

@@ -114,8 +114,8 @@ async def test_r12_one_byte_of_whatever_field_is_stored_is_named(
             assert said.startswith("partition 1, block 1, "), said
             assert f"field {field}" in said or field in ("payload", "at"), said
     bucket = await database["ledger_accounts"].find_one({}) or {}
-    partition, _, number = bucket["_id"].partition("/")
-    checkpoint = await database["ledger_checkpoints"].find_one({"_id": 0}) or {}
+    partition, _, number = bucket["_id"].split("/")
+    checkpoint = await database["ledger_checkpoints"].find_one({"partition": 0}) or {}
     for row, collection, about in (
         (
             bucket,

@@ -109,7 +109,7 @@ async def damage_accounts(accounts: Database) -> None:
 
 
 async def damage_read_models(rewards: Database) -> None:
-    await rewards["ledger_members"].delete_many({"_id": {"$exists": True}})
+    await rewards["ledger_accounts"].delete_many({"_id": {"$exists": True}})
     await rewards["settlements"].update_one({"number": 1}, {"$inc": {"positions.0.due_micros": 10_000}})
 
 

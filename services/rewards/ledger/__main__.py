@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from services.rewards.config import Settings
-from services.rewards.ledger.ledger import Ledger
+from services.rewards.ledger.ledger import as_stored
 from services.rewards.ledger.verify import verify
 from services.shared.mongo import Database
 
@@ -43,12 +43,13 @@ async def main(settings: VerifySettings) -> int:
     name = settings.mongodb_database
     database = Database(settings.mongodb_uri.get_secret_value(), name)
     try:
-        # The number of partitions that the ledger was made with; before its first start, none is stored.
-        made = await database["ledger_meta"].find_one({"_id": "partitions"})
-        partitions = int(made["count"]) if made else settings.ledger_partitions
-        ledger = Ledger(database, partitions, lambda: 0)  # not opened: it serves reads alone
+        ledger = await as_stored(database)
+        if ledger is None:
+            print(f"clean: {name} has no ledger yet")
+            return 0
+        partitions = ledger.views.shape.partitions
         print(f"verifying the ledger of {name}, partitions 0 to {partitions - 1}", flush=True)
-        report = await verify(ledger.log, ledger.views, partitions, ledger.partition, Progress())
+        report = await verify(ledger.log, ledger.views, ledger.partition, Progress())
     except Exception as error:
         print(f"cannot be told: {type(error).__name__}: {error}")
         return 2

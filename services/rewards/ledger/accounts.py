@@ -14,7 +14,7 @@ from services.rewards.ledger.block import Posting
 from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.effects import member_after, partner_after, touched, transit_after
 from services.rewards.ledger.model import NO_MEMBER, NO_PARTNER, Books, Command, Member, Partner, Refusal, Transit
-from services.rewards.ledger.store import Bucket, Checkpoint, Views, bucket_of
+from services.rewards.ledger.store import Bucket, Checkpoint, Views
 
 
 class Held(NamedTuple):
@@ -31,13 +31,10 @@ _NOBODY = Held(NO_MEMBER, 0, 0)
 class Accounts:
     """Accounts as they are at the partition's head."""
 
-    def __init__(
-        self, partition: int, partitions: int, views: Views, *, cached_members: int, cached_bytes: int
-    ) -> None:
+    def __init__(self, partition: int, views: Views, *, cached_members: int, cached_bytes: int) -> None:
         self.partners: Mapping[str, Partner] = {}  # replaced, never changed
         self.transit = Transit()
         self._partition = partition
-        self._partitions = partitions
         self._views = views
         self._cached_members = cached_members
         self._cached_bytes = cached_bytes
@@ -138,7 +135,7 @@ class Accounts:
 
     def bucket_of(self, member: str) -> int:
         """The bucket of a member's account."""
-        return bucket_of(member, self._partitions)
+        return self._views.shape.bucket_of(member)
 
     def _at_hand(self, id: str) -> Held:
         return self._changed.get(id) or self._leaving.get(id) or self._members.get(id) or _NOBODY

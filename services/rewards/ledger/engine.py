@@ -79,6 +79,7 @@ class Engine:
 
     async def open(self) -> None:
         """Takes in what the log has behind the read models; with none of them, the whole log."""
+        await self._views.widen(self.partition)
         checkpoint = await self._views.checkpoint(self.partition)
         if checkpoint.seq:
             block = await self._log.block(self.partition, checkpoint.seq)
@@ -167,10 +168,10 @@ class Engine:
         except BaseException as error:
             # The block may be in the log all the same: look before the next one.
             self._must_look = True
-            log.warning("ledger cannot go on", partition=self.partition, commands=len(batch), error=repr(error))
             _fail(batch, error if isinstance(error, Exception) else Unavailable("The ledger stops; send it again."))
             if not isinstance(error, Exception):
                 raise
+            log.warning("ledger cannot go on", partition=self.partition, commands=len(batch), error=repr(error))
 
     async def _commit(self, batch: list[_Submission]) -> None:
         began = time.perf_counter()

@@ -86,14 +86,15 @@ class Ledger:
         partitions: int,
         clock: Callable[[], int],
         *,
+        buckets: int = 128,
         cached_members: int = 20_000,
         cached_bytes: int = 150_000_000,
     ) -> None:
         self.log = log.Log(database)
-        self.views = store.Views(database)
+        self.views = store.Views(database, store.Shape(partitions, buckets))
         bounds = {"cached_members": cached_members // partitions, "cached_bytes": cached_bytes // partitions}
         self.engines = [
-            Engine(number, self.log, self.views, Accounts(number, partitions, self.views, **bounds), clock)
+            Engine(number, self.log, self.views, Accounts(number, self.views, **bounds), clock)
             for number in range(partitions)
         ]
         self._filling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -102,6 +103,7 @@ class Ledger:
     async def open(self) -> None:
         """Takes in what is stored. PartitionCountChanged if the ledger was made with another number of partitions."""
         await self.log.ensure_partitions(len(self.engines))
+        await self.log.note_buckets(self.views.shape.buckets)
         await asyncio.gather(*(engine.open() for engine in self.engines))
 
     async def run(self) -> None:
@@ -317,7 +319,7 @@ class Ledger:
 
     async def verify(self) -> Report:
         """Checks everything that is stored, and says what is wrong first."""
-        return await verify(self.log, self.views, len(self.engines), self.partition)
+        return await verify(self.log, self.views, self.partition)
 
     def _partition_of(self, command: Command) -> int:
         member: str = getattr(command, "member", "")
@@ -424,6 +426,14 @@ class Ledger:
     def _has(self, due_list: store.DueList) -> bool:
         """Whether the block that a list stems from has been taken in here."""
         return due_list.partition < len(self.engines) and self.engines[due_list.partition].head >= due_list.seq
+
+
+async def as_stored(database: Database) -> Ledger | None:
+    """The ledger in a database, not opened, for who only reads what is stored; None before its first start."""
+    counts = await log.Log(database).counts()
+    if "partitions" not in counts:
+        return None
+    return Ledger(database, counts["partitions"], lambda: 0, buckets=counts.get("buckets", 1))
 
 
 def _totals(id: str, parts: Sequence[Partner]) -> Totals:

@@ -45,6 +45,15 @@ class Log:
                     f"set ALLIANCE_LEDGER_PARTITIONS={row.get('count')}."
                 ) from None
 
+    async def counts(self) -> dict[str, int]:
+        """The numbers of "partitions" and of "buckets" of each, as far as they have been noted."""
+        rows = self._meta.find({"_id": {"$in": ["partitions", "buckets"]}})
+        return {str(row["_id"]): int(row["count"]) async for row in rows}
+
+    async def note_buckets(self, count: int) -> None:
+        """Notes into how many buckets accounts are put now."""
+        await self._meta.update_one({"_id": "buckets"}, {"$set": {"count": count}}, upsert=True)
+
     async def append(self, block: Block, ids: Sequence[str]) -> bool:
         """Stores the block with its commands' ids, durably; False if its place is taken by another. Doing it again
         changes nothing.

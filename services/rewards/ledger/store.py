@@ -1,8 +1,8 @@
 """The ledger's read models on MongoDB: accounts as they are, and when time will do something to them. All of it follows
 from the log, and may be thrown away and made again.
 
-A partition's members lie in 128 buckets, by the hash of their ids; a bucket is one document with a line of JSON for
-each member, sorted: [id, the block that touched it last, when time will change it, and the account's fields]. So one
+A partition's members lie in buckets, by the hash of their ids; a bucket is one document with a line of JSON for each
+member, sorted: [id, the block that touched it last, when time will change it, and the account's fields]. So one
 write serves many members, one read finds one of them, and the server never looks inside. What is not per member
 (partners' sub-accounts, in-transit) is in the partition's checkpoint, whose `seq` says up to which block everything is
 written.
@@ -14,6 +14,7 @@ that has moved on meanwhile does no harm in a list.
 
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,15 +39,25 @@ from services.shared.mongo import Collection, Database, Document, Indexes
 
 INDEXES: Indexes = {
     "ledger_accounts": list[IndexModel](),
-    "ledger_checkpoints": list[IndexModel](),
+    "ledger_checkpoints": [IndexModel([("partition", 1)])],
     "ledger_due": [IndexModel([("minute", 1)])],
 }
-BUCKETS = 128  # of a partition; with the number of partitions it says where a member is looked for
 MINUTE = 60_000  # milliseconds
 _ID = re.compile(rb'\[("(?:[^"\\]|\\.)*")')
 _LARGEST_LIST = 1_000  # members
 _DUPLICATE = 11000
 _FOUND_AT_ONCE = 25  # documents by their ids: what a long list costs the embedded server grows with its square
+
+
+class Shape(NamedTuple):
+    """How many partitions a ledger has, and into how many buckets the accounts of each are put: powers of two."""
+
+    partitions: int
+    buckets: int
+
+    def bucket_of(self, member: str) -> int:
+        """The bucket of a member's account, within its partition."""
+        return zlib.crc32(member.encode()) // self.partitions % self.buckets
 
 
 class ViewMalformed(ValueError):
@@ -98,11 +109,6 @@ class DueList(NamedTuple):
     members: list[str]
 
 
-def bucket_of(member: str, partitions: int) -> int:
-    """The bucket of a member's account, within its partition."""
-    return zlib.crc32(member.encode()) // partitions % BUCKETS
-
-
 def line(member: str, account: Member, last: int, due: int | None) -> bytes:
     """An account as it is written: fields at its end that are as an empty account's are left out."""
     fields: tuple[object, ...] = account
@@ -146,16 +152,21 @@ _FIELDS: tuple[Callable[[Any], Any], ...] = (
 
 
 class Views:
-    """Every write has the number of the block that it stems from, and never replaces what stems from a later one."""
+    """Every write has the number of the block that it stems from, and never replaces what stems from a later one.
 
-    def __init__(self, database: Database) -> None:
+    Each number of buckets has documents of its own, so that replicas may differ in it while it is being changed.
+    """
+
+    def __init__(self, database: Database, shape: Shape) -> None:
+        self.shape = shape
+        self._database = database
         self._accounts: Collection = database["ledger_accounts"]
         self._checkpoints: Collection = database["ledger_checkpoints"]
         self._due: Collection = database["ledger_due"]
 
     async def checkpoint(self, partition: int) -> Checkpoint:
         """A partition's latest; an empty one, of block 0, if there is none. ViewMalformed."""
-        row = await self._checkpoints.find_one({"_id": partition})
+        row = await self._checkpoints.find_one({"_id": self._home(partition)})
         if row is None:
             return Checkpoint(0, Transit(), {})
         try:
@@ -180,9 +191,9 @@ class Views:
         """Those found of a partition's buckets. ViewMalformed."""
         found = {}
         for start in range(0, len(numbers), _FOUND_AT_ONCE):
-            wanted = [_place(partition, number) for number in numbers[start : start + _FOUND_AT_ONCE]]
+            wanted = [self._place(partition, number) for number in numbers[start : start + _FOUND_AT_ONCE]]
             async for row in self._accounts.find({"_id": {"$in": wanted}}):
-                found[int(row["_id"].partition("/")[2])] = _bucket(row)
+                found[int(row["_id"].rpartition("/")[2])] = _bucket(row)
         return found
 
     async def due_lists(self, minute: int, limit: int) -> list[DueList]:
@@ -203,15 +214,15 @@ class Views:
 
     async def write_buckets(self, partition: int, buckets: Mapping[int, Bucket]) -> None:
         """Doing it again, or after later ones, changes nothing."""
-        changes = [_newer(_place(partition, number), *bucket) for number, bucket in buckets.items()]
+        changes = [_newer(self._place(partition, number), *bucket) for number, bucket in buckets.items()]
         if changes:
             await self._accounts.bulk_write(changes, ordered=False)
 
     async def write_checkpoint(self, partition: int, checkpoint: Checkpoint) -> None:
         """As `write_buckets`; to be done when all buckets are written up to there."""
         body = orjson.dumps(checkpoint._asdict(), default=tuple, option=orjson.OPT_SORT_KEYS)
-        change = _newer(partition, checkpoint.seq, body)
-        await self._checkpoints.bulk_write([change])
+        belongs = {"partition": partition, "buckets": self.shape.buckets}
+        await self._checkpoints.bulk_write([_newer(self._home(partition), checkpoint.seq, body, **belongs)])
 
     async def note_due(self, partition: int, seq: int, part: int, members: Mapping[int, Sequence[str]]) -> None:
         """Adds lists of members by minute; `part` tells one block's apart."""
@@ -237,18 +248,44 @@ class Views:
         """Removes a list whose time is over."""
         await self._due.delete_one({"_id": id})
 
+    async def widen(self, partition: int) -> None:
+        """With several times as many buckets as before: takes the accounts over. It may be interrupted, and repeated.
 
-def _place(partition: int, number: int) -> str:
-    return f"{partition:04d}/{number:04d}"
+        With another number of them, it leaves everything to the log.
+        """
+        rows = [row async for row in self._checkpoints.find({"partition": partition})]
+        fewer = [row for row in rows if self.shape.buckets % row["buckets"] == 0]
+        if not fewer or any(row["buckets"] == self.shape.buckets for row in rows):
+            return
+        latest = max(fewer, key=lambda row: row["state"]["seq"])
+        source = Views(self._database, self.shape._replace(buckets=latest["buckets"]))
+        checkpoint = await source.checkpoint(partition)
+        for number in range(source.shape.buckets):
+            for seq, body in (await source.buckets(partition, [number])).values():
+                parts: defaultdict[int, list[bytes]] = defaultdict(list)
+                for row in body.split(b"\n")[1:]:
+                    parts[self.shape.bucket_of(stored(row)[0])].append(row)
+                fresh = {number: Bucket(seq, body_of(seq, lines)) for number, lines in parts.items()}
+                await self.write_buckets(partition, fresh)
+        await self.write_checkpoint(partition, checkpoint)
+
+    def _home(self, partition: int) -> str:
+        return f"{partition:04d}/{self.shape.buckets:05d}"
+
+    def _place(self, partition: int, number: int) -> str:
+        return f"{self._home(partition)}/{number:05d}"
 
 
-def _newer(id: str | int, seq: int, body: bytes) -> UpdateOne:
+def _newer(id: str, seq: int, body: bytes, **belongs: int) -> UpdateOne:
     """Puts what stems from a block in place of what stems from an earlier one.
 
     Documents compare field by field, in order: so `$max` goes by `seq`. (A guard in the filter would do the same, but
     the embedded server would look through the whole collection for it.)
     """
-    return UpdateOne({"_id": id}, {"$max": {"state": {"seq": seq, "body": body}}}, upsert=True)
+    change: Document = {"$max": {"state": {"seq": seq, "body": body}}}
+    if belongs:
+        change["$set"] = belongs
+    return UpdateOne({"_id": id}, change, upsert=True)
 
 
 def _bucket(row: Document) -> Bucket:

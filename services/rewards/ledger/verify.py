@@ -38,14 +38,12 @@ from services.rewards.ledger.model import (
 from services.rewards.ledger.postings import Account, balances, legs
 from services.rewards.ledger.scratch import Scratch
 from services.rewards.ledger.store import (
-    BUCKETS,
     MINUTE,
     Bucket,
     Checkpoint,
     ViewMalformed,
     Views,
     body_of,
-    bucket_of,
     line,
     stored,
 )
@@ -75,7 +73,6 @@ class _Wrong(Exception):
 async def verify(
     log: Log,
     views: Views,
-    partitions: int,
     partition_of: Callable[[str], int],
     progress: Callable[[int, int], Awaitable[None]] | None = None,
 ) -> Report:
@@ -84,8 +81,9 @@ async def verify(
     sent: dict[str, _Sent] = {}
     received: list[tuple[int, str, _Sent, str]] = []
     try:
+        partitions = views.shape.partitions
         for number in range(partitions):
-            walk = _Walk(number, partitions, log, views, progress)
+            walk = _Walk(number, log, views, progress)
             try:
                 await walk.all(partition_of)
             finally:
@@ -106,7 +104,6 @@ class _Walk:
     def __init__(
         self,
         partition: int,
-        partitions: int,
         log: Log,
         views: Views,
         progress: Callable[[int, int], Awaitable[None]] | None,
@@ -117,7 +114,6 @@ class _Walk:
         self.members: Counter[int] = Counter()  # how many have an account, by bucket
         self.sent: dict[str, _Sent] = {}
         self.received: list[tuple[int, str, _Sent, str]] = []  # with the member that took a gift in
-        self._partitions = partitions
         self._log = log
         self._views = views
         self._progress = progress
@@ -143,8 +139,9 @@ class _Walk:
         self._check_checkpoint(checkpoint)
         # Buckets up to the checkpoint are as they were then; one that is ahead of it, as of its own block.
         later: list[tuple[int, int, Bucket]] = []
-        for start in range(0, BUCKETS, _READ_AT_ONCE):
-            numbers = range(start, start + _READ_AT_ONCE)
+        buckets = range(self._views.shape.buckets)
+        for start in range(0, len(buckets), _READ_AT_ONCE):
+            numbers = buckets[start : start + _READ_AT_ONCE]
             found = await self._views.buckets(self.partition, numbers)
             for number in numbers:
                 bucket = found.get(number, Bucket(0, b""))
@@ -251,7 +248,7 @@ class _Walk:
             if (member := touched(event)[0]) and member not in before:
                 before[member] = self._scratch.account(member)[1]
                 if not before[member]:
-                    self.members[bucket_of(member, self._partitions)] += 1
+                    self.members[self._views.shape.bucket_of(member)] += 1
             self.sent.update(_sent(event))
             if isinstance(event, Received):
                 passage = (event.partner, event.points, self.partition)
@@ -331,7 +328,7 @@ class _Walk:
             except (ViewMalformed, *_UNREADABLE) as error:
                 raise _Wrong(f"{what}, account {count}, {error}") from error
             count += 1
-            if partition_of(member) != self.partition or bucket_of(member, self._partitions) != number:
+            if partition_of(member) != self.partition or self._views.shape.bucket_of(member) != number:
                 raise _Wrong(f"{what}, account {member}, field id: does not belong here")
             expected, seq = self._scratch.account(member)
             if last != seq:
@@ -355,7 +352,7 @@ class _Walk:
 
     def _missing(self, number: int, bucket: Bucket) -> str:
         for member, _ in self._scratch.accounts():
-            if bucket_of(member, self._partitions) == number and bucket.find(member) is None:
+            if self._views.shape.bucket_of(member) == number and bucket.find(member) is None:
                 return f"; account {member} is missing"
         return ""
 
@@ -365,7 +362,7 @@ class _Walk:
             account, _ = self._scratch.account(member)
             if next_due(account) == due and member not in await self._views.listed(self.partition, due // MINUTE):
                 what = f"account {member}, field due: {due} is in no due list"
-                raise _Wrong(f"partition {self.partition}, accounts {bucket_of(member, self._partitions)}, {what}")
+                raise _Wrong(f"partition {self.partition}, accounts {self._views.shape.bucket_of(member)}, {what}")
             self._scratch.trim()
 
     def _check_books(self) -> None:

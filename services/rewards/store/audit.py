@@ -13,7 +13,6 @@ class AuditStore:
     def __init__(self, database: Database) -> None:
         self._settlements = database["settlements"]
         self._lines = database["settlement_lines"]
-        self._meta = database["ledger_meta"]
 
     async def settlements(self) -> AsyncIterator[tuple[Settlement, list[Line]]]:
         """Each with its lines, by number."""
@@ -21,8 +20,3 @@ class AuditStore:
             settlement = settlement_of(row)
             lines = self._lines.find({"lists": settlement.id}, sort=[("order", 1)])
             yield settlement, [line_of(line) async for line in lines]
-
-    async def partitions(self) -> int:
-        """With how many partitions the ledger was made; 0 before its first start."""
-        made = await self._meta.find_one({"_id": "partitions"})
-        return int(made["count"]) if made else 0
