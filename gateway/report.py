@@ -39,7 +39,7 @@ class AllianceReport:
     acts: ActSummary | None = whole(act_summary, "Acts and claims.")
     drop_offs: DropOffSummary | None = whole(drop_off_summary, "What the machines sent.")
     earnings: EarningSummary | None = whole(earning_summary, "What claims earned.")
-    partners: list[PartnerPoints] | None = whole(all_partner_points, "Each partner's points, by the ledger.")
+    partners: list[PartnerPoints] | None = whole(all_partner_points, "Each partner's points, by the ledger.", size=10)
     ledger: LedgerCheck | None = whole(ledger_check, "A check of the whole ledger; reads everything.")
 
 

@@ -21,7 +21,7 @@ class ImpactKindTotal:
 class Impact:
     claims: Long = value("How many acts were credited.")
     co2e_mg: Milligrams = value("Milligrams CO2e avoided.")
-    kinds: list[ImpactKindTotal] = value("By kind of act, those of which there are any.")
+    kinds: list[ImpactKindTotal] = value("By kind of act, those of which there are any.", size=10)
 
 
 @shape("What the alliance has avoided in all, as it is now.", rule=PUBLIC)

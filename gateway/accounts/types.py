@@ -172,10 +172,18 @@ class Member:
     enrolled_at: DateTime | None = value("When the member joined.")
     enrolled_by: PartnerType | None = join(partners, "The brand that enrolled the member.", on="enrolled_by_partner_id")
     identities: list[Identity] | None = join(
-        sources.identities_of_member, "The brands' customer numbers that are the member's.", on="id", rule=MEMBER
+        sources.identities_of_member,
+        "The brands' customer numbers that are the member's.",
+        on="id",
+        rule=MEMBER,
+        size=10,
     )
     consents: list[Consent] | None = join(
-        sources.consents_of_member, "What the member has said to brands on its data.", on="id", rule=MEMBER
+        sources.consents_of_member,
+        "What the member has said to brands on its data.",
+        on="id",
+        rule=MEMBER,
+        size=10,
     )
     wallet: WalletType | None = join(wallets, "The member's points.", on="id", rule=MEMBER)
     carbon: CarbonTotal | None = join(
@@ -223,8 +231,8 @@ class ActPartnerTotal:
     pb.SummarizeActsResponse, "The alliance's acts in numbers; the total is the sum of unique claims.", rule=OPERATOR
 )
 class ActSummary:
-    kinds: list[ActKindTotal] = value("By kind of act.")
-    refusals: list[ActRefusalTotal] = value("Why acts were not credited.")
-    partners: list[ActPartnerTotal] = value("By the brand whose report made the claim.")
+    kinds: list[ActKindTotal] = value("By kind of act.", size=10)
+    refusals: list[ActRefusalTotal] = value("Why acts were not credited.", size=10)
+    partners: list[ActPartnerTotal] = value("By the brand whose report made the claim.", size=10)
     claims: Long = value("How many claims there are.")
     co2e_mg: Milligrams = value("Milligrams CO2e avoided, in all.")

@@ -1,7 +1,8 @@
 """What a document may cost, known from its text and variables alone: checked before anything is called.
 
 The cost counts the objects that an answer may have: one per object, times the length of the lists that it is in, as
-asked for by `first` or as declared. A mutation counts ten more.
+asked for by `first` or as declared. A mutation counts ten more. The declarations are in the schema too, as @cost and
+@listSize of IBM's cost directive specification (https://ibm.github.io/graphql-specs/cost-spec.html).
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,12 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLObjectType,
+    GraphQLNamedType,
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
     OperationDefinitionNode,
-    OperationType,
     SelectionSetNode,
     VariableNode,
     Visitor,
@@ -29,16 +29,22 @@ from graphql import (
     visit,
 )
 
-from gateway.engine.declare import DEFAULT_PAGE, Connection
-from gateway.engine.resolve import field_declaration
-from gateway.engine.shape import fields
+from gateway.engine.declare import (
+    DEFAULT_PAGE,
+    MUTATION_WEIGHT,
+    PAGE_LENGTH,
+    Connection,
+    Entities,
+    FieldDeclaration,
+    Mutation,
+)
+from gateway.engine.resolve import field_declaration, type_declaration
 from gateway.engine.source import LARGEST_PAGE
 
-_MUTATION = 10
-# The parts of an answer that come with others, and the schema itself.
-_FREE = ("PageInfo", "_Service")
+_SERVICE = "_Service"
+_REPRESENTATIONS = "representations"
 # The arguments that say how long a list may be.
-_LENGTHS = ("first", "representations")
+_LENGTHS = (PAGE_LENGTH, _REPRESENTATIONS)
 # Beyond this the exact number tells nobody anything.
 _MOST = 10**12
 
@@ -70,10 +76,7 @@ class _Costs:
     def total(self) -> int:
         operation = self._operation
         root = self._schema.get_root_type(operation.operation)
-        cost = self._selections(operation.selection_set, root, 1)
-        if operation.operation is OperationType.MUTATION:
-            cost += _MUTATION * len(list(fields([operation.selection_set], self._fragments)))
-        return min(cost, _MOST)
+        return min(self._selections(operation.selection_set, root, 1), _MOST)
 
     def _selections(self, selections: SelectionSetNode, parent: Any, page: int) -> int:
         cost = 0
@@ -106,19 +109,17 @@ class _Costs:
             return 0
         declared = field_declaration(field)
         named = get_named_type(field.type)
+        weight = _weight(declared, named)
         if declared is not None and isinstance(declared.read, Connection):
-            # The connection is free, its rows are not.
-            return 1 + self._selections(node.selection_set, named, self._length(node, "first", DEFAULT_PAGE))
+            # What a connection has is as long as its page.
+            return weight + self._selections(node.selection_set, named, self._length(node, PAGE_LENGTH, DEFAULT_PAGE))
         length = 1
         if is_list_type(get_nullable_type(field.type)):
-            if _is_of_connection(parent):
-                length = page
-            elif node.name.value == "_entities":
-                length = self._length(node, "representations", LARGEST_PAGE)
-            else:
-                length = declared.size if declared is not None else 1
-        own = 0 if named.name.startswith("__") or named.name.endswith("Edge") or named.name in _FREE else 1
-        return length * (own + self._selections(node.selection_set, named, page))
+            if declared is not None and isinstance(declared.read, Entities):
+                length = self._length(node, _REPRESENTATIONS, LARGEST_PAGE)
+            elif declared is not None:
+                length = page if declared.size is None else declared.size
+        return length * (weight + self._selections(node.selection_set, named, page))
 
     def _length(self, node: FieldNode, argument: str, default: int) -> int:
         """How long a list is asked to be; what cannot be right is refused later, and costs as much as could be."""
@@ -138,8 +139,15 @@ class _Costs:
         return default
 
 
-def _is_of_connection(type: Any) -> bool:
-    return isinstance(type, GraphQLObjectType) and type.name.endswith("Connection")
+def _weight(declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
+    """What a field costs for each object that it answers."""
+    if declared is not None and isinstance(declared.read, Mutation):
+        return MUTATION_WEIGHT
+    if named.name.startswith("__") or named.name == _SERVICE:
+        # The schema itself.
+        return 0
+    of_type = type_declaration(named)
+    return 1 if of_type is None else of_type.weight
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:

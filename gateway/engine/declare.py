@@ -20,6 +20,7 @@ import strawberry
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from strawberry.annotation import StrawberryAnnotation
+from strawberry.federation.schema_directives import Cost, ListSize
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
 
@@ -28,6 +29,10 @@ from gateway.engine.source import Key, Source
 T = TypeVar("T", bound=type)
 
 DEFAULT_PAGE = 20
+# The argument that says how long a page is.
+PAGE_LENGTH = "first"
+# What a mutation costs beside what its answer has: as much as ten objects, and the one that it answers.
+MUTATION_WEIGHT = 11
 _DECLARATION = "alliance"
 
 
@@ -184,8 +189,8 @@ class FieldDeclaration:
     filtered: bool = False
     # Takes the place of the rule of the type that the field leads to.
     entry: Rule | None = None
-    # How long the list is taken to be when a document's cost is worked out.
-    size: int = 10
+    # How long the list is taken to be when a document's cost is worked out; None: as long as the page that it is in.
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,8 @@ class TypeDeclaration:
     # Federation's key, as a selection set (`id`, `member { id }`), and where its rows come from.
     key: str = ""
     source: Source | None = None
+    # What one object of it costs.
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,7 @@ def federated(
     source: Source | None = None,
     name: str | None = None,
     shareable: bool = False,
+    weight: int = 1,
 ) -> Callable[[T], T]:
     """An object type whose rows are messages; with a key, an entity of the federation.
 
@@ -230,17 +238,24 @@ def federated(
     """
 
     def decorate(cls: T) -> T:
-        cls.__declaration__ = TypeDeclaration(message, rule, key, source)  # type: ignore[attr-defined]
+        cls.__declaration__ = TypeDeclaration(message, rule, key, source, weight)  # type: ignore[attr-defined]
         return strawberry.federation.type(
-            cls, name=name, description=description, keys=[key] if key else (), shareable=shareable
+            cls,
+            name=name,
+            description=description,
+            keys=[key] if key else (),
+            shareable=shareable,
+            directives=cost_of_type(weight),
         )
 
     return decorate
 
 
-def shape(description: str, *, rule: Rule, name: str | None = None, shareable: bool = False) -> Callable[[T], T]:
+def shape(
+    description: str, *, rule: Rule, name: str | None = None, shareable: bool = False, weight: int = 1
+) -> Callable[[T], T]:
     """An object type that is not a message: the gateway makes its rows."""
-    return federated(None, description, rule=rule, name=name, shareable=shareable)
+    return federated(None, description, rule=rule, name=name, shareable=shareable, weight=weight)
 
 
 def request_input(message: type[Message], description: str) -> Callable[[T], T]:
@@ -293,7 +308,7 @@ def connection(
     """A Relay connection over a paged source."""
     read = Connection(source, on, tuple(argument.python_name for argument in filters), arguments or {})
     paging = [
-        argument("first", int, "How many at most, 1 to 100.", default=DEFAULT_PAGE),
+        argument(PAGE_LENGTH, int, "How many at most, 1 to 100.", default=DEFAULT_PAGE),
         argument("after", str | None, "The cursor behind which to go on; without one, from the start."),
     ]
     return declared_field(description, read, options, arguments=[*paging, *filters])
@@ -364,11 +379,43 @@ def declared_field(
     arguments: Sequence[StrawberryArgument] = (),
 ) -> Any:
     """A field with its declaration; `type` where the class body does not annotate it."""
+    declaration = FieldDeclaration(read, **options)
     made = StrawberryField(
         description=description,
         graphql_name=name,
         type_annotation=StrawberryAnnotation(type) if type is not None else None,
-        metadata={_DECLARATION: FieldDeclaration(read, **options)},
+        metadata={_DECLARATION: declaration},
+        directives=_costs(declaration),
     )
     made.arguments = list(arguments)
     return made
+
+
+def cost_of_type(weight: int) -> list[object]:
+    """`@cost` on a type, where it is not the usual 1."""
+    return [] if weight == 1 else [Cost(weight=weight)]
+
+
+def _costs(declaration: FieldDeclaration) -> list[object]:
+    """What the schema says of a field's cost, in the directives of IBM's specification, as Federation 2.9 has them."""
+    if isinstance(declaration.read, Connection):
+        return [
+            ListSize(
+                assumed_size=DEFAULT_PAGE,
+                slicing_arguments=[PAGE_LENGTH],
+                sized_fields=["edges", "nodes"],
+                require_one_slicing_argument=False,
+            )
+        ]
+    if isinstance(declaration.read, Mutation):
+        return [Cost(weight=MUTATION_WEIGHT)]
+    if declaration.size is not None:
+        return [
+            ListSize(
+                assumed_size=declaration.size,
+                slicing_arguments=strawberry.UNSET,
+                sized_fields=strawberry.UNSET,
+                require_one_slicing_argument=False,
+            )
+        ]
+    return []

@@ -48,7 +48,11 @@ class RecyclingPoint:
     materials: list[Material] = value("What its machines take.", size=3)
     created_at: DateTime | None = value("When it was opened.")
     machines: list[MachineType] | None = join(
-        sources.machines_of_point, "Its machines, oldest first.", on="id", rule=SIGNED_IN
+        sources.machines_of_point,
+        "Its machines, oldest first.",
+        on="id",
+        rule=SIGNED_IN,
+        size=10,
     )
 
 

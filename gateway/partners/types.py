@@ -121,16 +121,32 @@ class Partner:
     status_changed_at: DateTime | None = value("When its status last changed.")
     logo_url: str | None = value("https URL of its logo.")
     agreements: list[Agreement] | None = join(
-        sources.agreements_of_partner, "What it pays for a point, newest first.", on="id", rule=ITSELF
+        sources.agreements_of_partner,
+        "What it pays for a point, newest first.",
+        on="id",
+        rule=ITSELF,
+        size=10,
     )
     prepaid_blocks: list[PrepaidBlock] | None = join(
-        sources.blocks_of_partner, "The points it bought ahead, newest first.", on="id", rule=ITSELF
+        sources.blocks_of_partner,
+        "The points it bought ahead, newest first.",
+        on="id",
+        rule=ITSELF,
+        size=10,
     )
     earn_rules: list[EarnRule] | None = join(
-        sources.rules_of_partner, "By what rules its members earn, newest first.", on="id", rule=ITSELF
+        sources.rules_of_partner,
+        "By what rules its members earn, newest first.",
+        on="id",
+        rule=ITSELF,
+        size=10,
     )
     campaigns: list[Campaign] | None = join(
-        sources.campaigns_of_partner, "Its campaigns, newest first.", on="id", rule=ITSELF
+        sources.campaigns_of_partner,
+        "Its campaigns, newest first.",
+        on="id",
+        rule=ITSELF,
+        size=10,
     )
     points: PartnerPointsType | None = join(
         partner_points, "What it has issued, and what became of it.", on="id", rule=ITSELF

@@ -117,7 +117,7 @@ class Wallet:
     shortfall: Points = value("What the member still has to repay out of future points.")
     next_expiry_at: DateTime | None = value("When points expire next; null if none do.")
     points_expiring_next: Points = value("How many expire then.")
-    lots: list[Lot] = value("What it is made of, earliest expiry first.")
+    lots: list[Lot] = value("What it is made of, earliest expiry first.", size=10)
     pending: Points = value("Points that are not there yet: what they were given for can still be returned.")
     pending_earnings: list[PendingEarning] = value("Those, soonest first.", size=3)
 
@@ -229,7 +229,9 @@ class Settlement:
     number: Long = value("Counts up from 1.")
     from_: DateTime | None = value("Spends after this moment ...", of="from", name="from")
     until: DateTime | None = value("... up to and with this one.")
-    positions: list[NetPosition] = value("By partner id; to a partner only its own, to an operator all.", filtered=True)
+    positions: list[NetPosition] = value(
+        "By partner id; to a partner only its own, to an operator all.", filtered=True, size=10
+    )
     line_count: Long = value("How many lines there are, over all partners.", of="lines")
     lines: Connection[SettlementLine] | None = connection(
         sources.lines_of_settlement,
@@ -273,8 +275,8 @@ class EarningRefusalTotal:
 
 @federated(pb.SummarizeEarningsResponse, "What claims earned, in numbers.", rule=OPERATOR)
 class EarningSummary:
-    kinds: list[EarningKindTotal] = value("By kind of act.")
-    refusals: list[EarningRefusalTotal] = value("Why claims earned nothing.")
+    kinds: list[EarningKindTotal] = value("By kind of act.", size=10)
+    refusals: list[EarningRefusalTotal] = value("Why claims earned nothing.", size=10)
 
 
 @federated(pb.VerifyLedgerResponse, "The check of the whole ledger.", rule=OPERATOR)
