@@ -122,7 +122,8 @@ def caught(function: Callable[..., Any], *arguments: Any) -> Any:
     """An error of one item is the item's own: graphql-core reports an exception in a list at its place."""
     try:
         return function(*arguments)
-    except FieldError as error:
+    except Exception as error:
+        # Also what kept a row from being loaded, where that is known already.
         return error
 
 

@@ -5,7 +5,7 @@ who may have just changed something.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -102,10 +102,45 @@ class Batcher:
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, {}
+        shared: dict[tuple[str, Arguments, Caller | None], list[tuple[Source, _Waiting]]] = {}
         for (source, arguments, caller), group in waiting.items():
-            task = asyncio.create_task(self._load_group(source, arguments, caller, group))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+            if source.shared:
+                shared.setdefault((source.name, arguments, caller), []).append((source, group))
+            else:
+                self._begin(self._load_group(source, arguments, caller, group))
+        for (_, arguments, caller), groups in shared.items():
+            if sum(len(group.futures) for _, group in groups) <= groups[0][0].most:
+                self._begin(self._load_together(arguments, caller, groups))
+            else:
+                for source, group in groups:
+                    self._begin(self._load_group(source, arguments, caller, group))
+
+    def _begin(self, loading: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(loading)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _load_together(
+        self, arguments: Arguments, caller: Caller | None, groups: list[tuple[Source, _Waiting]]
+    ) -> None:
+        """Several sources of one RPC by one call, of whose answer each takes its part."""
+        wanted: dict[str, tuple[Source, dict[Key, None]]] = {}
+        for source, group in groups:
+            wanted.setdefault(source.keys, (source, {}))[1].update(dict.fromkeys(group.futures))
+        first = groups[0][0]
+        try:
+            request = first.request([], arguments)
+            for source, keys in wanted.values():
+                source.ask_for(request, keys)
+            asked = sum(len(keys) for _, keys in wanted.values())
+            response = await self._ask(first, request, asked, caller, [s for _, group in groups for s in group.spans])
+            outcomes = [_kept(source, group.futures, source.answers(response)) for source, group in groups]
+        except Exception as error:
+            outcomes = [_failed(group.futures, error) for _, group in groups]
+        for (_, group), outcome in zip(groups, outcomes, strict=True):
+            for future in group.many:
+                if not future.done():
+                    future.set_result(outcome)
 
     async def _load_group(self, source: Source, arguments: Arguments, caller: Caller | None, group: _Waiting) -> None:
         if len(group.futures) <= source.most:
@@ -129,22 +164,34 @@ class Batcher:
         spans: list[trace.Span],
     ) -> Outcomes:
         try:
-            self._measure(source, len(futures))
-            request = source.request(list(futures), arguments)
-            with shared_by(spans, keys=len(futures)) if spans else nullcontext():
-                response = await self._call(source, request, caller)
-            rows = source.answers(response)
+            response = await self._ask(source, source.request(list(futures), arguments), len(futures), caller, spans)
+            return _kept(source, futures, source.answers(response))
         except Exception as error:
-            for future in _unanswered(futures):
-                future.set_exception(error)
-            return dict.fromkeys(futures, Failed(error))
-        missing = source.missing()
-        for key, waiting in futures.items():
-            row = rows.setdefault(key, missing)
-            for future in waiting:
-                if not future.done():
-                    future.set_result(row)
-        return rows
+            return _failed(futures, error)
+
+    async def _ask(
+        self, source: Source, request: Message, keys: int, caller: Caller | None, spans: list[trace.Span]
+    ) -> Any:
+        self._measure(source, keys)
+        with shared_by(spans, keys=keys) if spans else nullcontext():
+            return await self._call(source, request, caller)
+
+
+def _kept(source: Source, futures: dict[Key, list[Future]], rows: Outcomes) -> Outcomes:
+    """Gives everybody the row that they wait for, and those without a row what stands for none."""
+    missing = source.missing()
+    for key, waiting in futures.items():
+        row = rows.setdefault(key, missing)
+        for future in waiting:
+            if not future.done():
+                future.set_result(row)
+    return rows
+
+
+def _failed(futures: dict[Key, list[Future]], error: Exception) -> Outcomes:
+    for future in _unanswered(futures):
+        future.set_exception(error)
+    return dict.fromkeys(futures, Failed(error))
 
 
 def _parts(futures: dict[Key, list[Future]], most: int) -> Iterator[dict[Key, list[Future]]]:

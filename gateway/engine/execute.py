@@ -55,12 +55,14 @@ class _Loading:
         self.behind: list[bool] = [False] * len(plan.loads)
         # Rows that others are to be made of, as soon as all is there that it takes.
         self._underway: list[tuple[Derivation, list[Any]]] = []
+        # Loads that wait for others of their source, each with how many levels more.
+        self._waiting: list[tuple[int, Load, list[Any]]] = []
         # Whether anything was refused, failed or did not fit.
         self.trouble = False
 
     async def run(self) -> None:
         level: list[tuple[Selection, list[Any]]] = [(self._plan.root, [None])]
-        while level or self._underway:
+        while level or self._underway or self._waiting:
             wanted: list[tuple[Load, list[Any]]] = []
             for selection, rows in level:
                 if selection.flat:
@@ -71,6 +73,8 @@ class _Loading:
             if self._underway:
                 for source, missing in (await self._derive(wanted)).items():
                     calls.append((None, list(missing), *self._request.load_all(source, missing)))
+            if self._plan.waits:
+                wanted = self._due(wanted)
             if len(wanted) > 1:
                 # What nobody has to be asked about goes out first.
                 wanted.sort(key=self._guarded)
@@ -102,6 +106,18 @@ class _Loading:
                     found = await self._passing(load.row_rule, found)
                 if found:
                     level.extend([(below, found) for below in load.below if not below.idle])
+
+    def _due(self, wanted: list[tuple[Load, list[Any]]]) -> list[tuple[Load, list[Any]]]:
+        """What is to be loaded in this level; the rest waits, unless nothing else is left to wait for."""
+        later = [(levels - 1, load, rows) for levels, load, rows in self._waiting]
+        later += [(load.waits, load, rows) for load, rows in wanted]
+        now = [(load, rows) for levels, load, rows in later if levels <= 0]
+        self._waiting = [one for one in later if one[0] > 0]
+        if now or self._underway:
+            return now
+        now = [(load, rows) for _, load, rows in self._waiting]
+        self._waiting = []
+        return now
 
     async def _gather(self, selection: Selection, rows: list[Any], wanted: list[tuple[Load, list[Any]]]) -> None:
         """The loads that these rows need, and those of all that is embedded in them."""

@@ -20,7 +20,7 @@ class Uncovered(Exception):
     """The operation has something that plans do not cover; the message says what."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Entry:
     """One field of an answer, under its response key."""
 
@@ -47,7 +47,7 @@ class Entry:
         return name
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Selection:
     """What is selected of the rows of one type, at one place of the answer."""
 
@@ -74,7 +74,7 @@ class Selection:
         return type_declaration(self.type)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Embedded:
     """Rows that are part of others, or of the request itself."""
 
@@ -87,7 +87,7 @@ class Embedded:
     below: Selection
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Derivation:
     """Rows that are made out of several others."""
 
@@ -97,7 +97,7 @@ class Derivation:
     below: Selection
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Load:
     """Rows that are loaded by keys."""
 
@@ -119,6 +119,8 @@ class Load:
     # For rows named by representations: what each of these names, as a type and a key; and whose rows are loaded here.
     pick: Callable[[Mapping[str, Any]], list[tuple[str, Key] | None]] | None = None
     of_type: str = ""
+    # How many levels it waits for others of its source; set once the plan is complete.
+    waits: int = 0
     # The join that a door goes on with.
     then: "Load | None" = None
 
@@ -137,7 +139,7 @@ class Load:
         return SimpleNamespace(**{self.source.by[0]: key})
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Plan:
     """A compiled operation."""
 
@@ -145,6 +147,8 @@ class Plan:
     loads: list[Load]
     embedded: list[Embedded]
     entries: int
+    # Whether any of the loads waits for others.
+    waits: bool
 
 
 def nullable(field: GraphQLField) -> bool:

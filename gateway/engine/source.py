@@ -3,6 +3,7 @@
 Nothing here calls anything; `batch` does, and so can anything else that reads these declarations.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -49,6 +50,8 @@ class Source:
     most: int
     # Called for the viewer, whom the service checks, instead of for the gateway itself.
     as_viewer: bool
+    # Whether other sources read the same RPC, so that one call may be for all of them.
+    shared: bool = False
 
     @property
     def name(self) -> str:
@@ -66,19 +69,24 @@ class Source:
     def request(self, keys: list[Key], arguments: Arguments) -> Message:
         """The request for these keys, all with the same arguments."""
         request: Any = self.request_type()
-        if self.keys:
-            into = getattr(request, self.keys)
-            if len(self.by) == 1:
-                into.extend(keys)
-            else:
-                for key in keys:
-                    into.add(**dict(zip(self.by, key, strict=True)))
+        self.ask_for(request, keys)
         for name, value in arguments:
             if name in ("first", "after"):
                 setattr(request.page, name, value)
             else:
                 setattr(request, name, value)
         return request  # type: ignore[no-any-return]
+
+    def ask_for(self, request: Any, keys: Iterable[Key]) -> None:
+        """Adds keys to a request."""
+        if not self.keys:
+            return
+        into = getattr(request, self.keys)
+        if len(self.by) == 1:
+            into.extend(keys)
+        else:
+            for key in keys:
+                into.add(**dict(zip(self.by, key, strict=True)))
 
     def answers(self, response: Any) -> dict[Key, Any]:
         """What the response says, by key."""
@@ -114,12 +122,14 @@ def source(
     paged: bool = False,
     most: int = 1_000,
     as_viewer: bool = False,
+    shared: bool = False,
 ) -> Source:
     """Declares a batched read; ValueError at once if the proto does not have it that way.
 
     >>> source(ACCOUNTS, "BatchGetMembers", keys="ids", rows="members", by="id")
     """
-    declared = Source(service, method, keys, rows, (by,) if isinstance(by, str) else by, nodes, paged, most, as_viewer)
+    parts = (by,) if isinstance(by, str) else by
+    declared = Source(service, method, keys, rows, parts, nodes, paged, most, as_viewer, shared)
     _check(declared)
     return declared
 

@@ -14,10 +14,10 @@ blocks_of_partner = source(
     PARTNERS, "BatchListPrepaidBlocks", keys="partner_ids", rows="partners", by="partner_id", nodes="blocks"
 )
 rules_of_partner = source(
-    PARTNERS, "BatchListEarnRules", keys="partner_ids", rows="partners", by="partner_id", nodes="rules"
+    PARTNERS, "BatchListEarnRules", keys="partner_ids", rows="partners", by="partner_id", nodes="rules", shared=True
 )
 campaigns_of_partner = source(
-    PARTNERS, "BatchListEarnRules", keys="partner_ids", rows="partners", by="partner_id", nodes="campaigns"
+    PARTNERS, "BatchListEarnRules", keys="partner_ids", rows="partners", by="partner_id", nodes="campaigns", shared=True
 )
-rules = source(PARTNERS, "BatchGetEarnRules", keys="rule_ids", rows="rules", by="id")
-campaigns = source(PARTNERS, "BatchGetEarnRules", keys="campaign_ids", rows="campaigns", by="id")
+rules = source(PARTNERS, "BatchGetEarnRules", keys="rule_ids", rows="rules", by="id", shared=True)
+campaigns = source(PARTNERS, "BatchGetEarnRules", keys="campaign_ids", rows="campaigns", by="id", shared=True)

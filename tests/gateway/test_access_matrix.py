@@ -98,7 +98,8 @@ def world(alliance: FakeAlliance) -> World:
     alliance.accounts.consents[world.brand, world.member] = False
     for store in (alliance.accounts, alliance.partners, alliance.logistics, rewards):
         for rows in vars(store).values():
-            for row in rows.values() if isinstance(rows, dict) else rows:
+            kept = rows.values() if isinstance(rows, dict) else rows if isinstance(rows, list) else ()
+            for row in kept:
                 if isinstance(row, Message):
                     complete(row)
 
