@@ -203,11 +203,17 @@ async def test_a_process_that_is_killed_under_load_loses_nothing_and_does_nothin
         brand, shop = await world.new_partner(points=100_000), await world.new_partner()
         reward = await world.reward(shop, 30, stock=1_000)
         people = [new_id("member") for _ in range(8)]
+        codes = [await world.gift_code(person) for person in people]
         for _ in range(2):
             claims = [claim(random.choice(people), brand, random.randint(20, 60)) for _ in range(60)]
             redeems = [(p, pb.RedeemRequest(request_id=request_id(), reward_id=reward.id)) for p in people * 2]
             calls = [lambda event=event: world.record(event) for event in claims]
             calls += [lambda p=p, r=r: world.call("Redeem", r, member(p)) for p, r in redeems]
+            gifts = [
+                (p, pb.GiftPointsRequest(request_id=request_id(), code=code, points=random.randint(1, 30)))
+                for p, code in zip(people * 2, codes[3:] + codes + codes[:3], strict=True)
+            ]
+            calls += [lambda p=p, r=r: world.call("GiftPoints", r, member(p)) for p, r in gifts]
             load = asyncio.gather(*(insist(call) for call in calls))
             await asyncio.sleep(random.uniform(0.1, 0.5))
             world.process.kill()
@@ -216,9 +222,10 @@ async def test_a_process_that_is_killed_under_load_loses_nothing_and_does_nothin
             earned = [answer[0] for answer in answers[: len(claims)]]
             assert {earning.status for earning in earned} == {pb.EARNING_STATUS_ISSUED}
             assert await world.record(*claims) == earned
-            for (person, request), answer in zip(redeems, answers[len(claims) :], strict=True):
-                if isinstance(answer, pb.RedeemResponse):
-                    assert await world.call("Redeem", request, member(person)) == answer
+            asked = [("Redeem", *row) for row in redeems] + [("GiftPoints", *row) for row in gifts]
+            for (method, person, request), answer in zip(asked, answers[len(claims) :], strict=True):
+                if not isinstance(answer, str):  # the reason of a refusal
+                    assert await world.call(method, request, member(person)) == answer
         points = await world.points(brand)
         wallets = [await world.wallet(person) for person in people]
         assert points.outstanding == sum(wallet.balance for wallet in wallets)
