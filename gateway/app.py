@@ -5,8 +5,8 @@ import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from secrets import token_hex
 from time import perf_counter
-from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -221,7 +221,7 @@ class Envelope:
         began, status = perf_counter(), 0
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         answering = scope.get("answering")
-        request_id = scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id = scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else token_hex(16)
 
         async def enveloped(message: Message) -> None:
             nonlocal status
@@ -230,7 +230,7 @@ class Envelope:
                 if answering is not None:
                     answering()
                 headers = [*message.get("headers", ()), *_SECURITY, (b"x-request-id", request_id.encode("latin-1"))]
-                if not any(name == _POLICY[0] for name, _ in headers):
+                if _POLICY[0] not in dict(headers):
                     headers.append(_POLICY)
                 message["headers"] = headers
             await send(message)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -16,6 +17,8 @@ from gateway.negotiation import JSON
 # By the appendix on persisted documents of GraphQL over HTTP.
 _DOCUMENT_ID = re.compile(r"(?=.{1,200}$)[A-Za-z0-9._~-]+(:[A-Za-z0-9._~:-]+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Clients send few different headers.
+_REMEMBERED = 256
 _UTF8 = ("charset=utf-8", 'charset="utf-8"', "charset=utf8")
 
 
@@ -49,9 +52,7 @@ def from_url(http: HttpRequest) -> Asked:
 
 async def from_body(http: HttpRequest, most: int) -> Asked:
     """Of a POST, of which no more than `most` bytes are read; Refusal if it is malformed."""
-    type, _, parameters = http.headers.get("content-type", "").partition(";")
-    charset = parameters.replace(" ", "").lower()
-    if type.strip().lower() != JSON or (charset.startswith("charset=") and charset not in _UTF8):
+    if not _is_json(http.headers.get("content-type", "")):
         raise Refusal(415, BAD_USER_INPUT, f"Send the request as {JSON} in UTF-8.", reason="MEDIA_TYPE_UNSUPPORTED")
     if http.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(415, BAD_USER_INPUT, "Send the request uncompressed.", reason="ENCODING_UNSUPPORTED")
@@ -69,6 +70,14 @@ async def from_body(http: HttpRequest, most: int) -> Asked:
     if not isinstance(body, dict):
         raise _malformed("The body has to be an object with `query`.")
     return asked_of(body)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_json(content_type: str) -> bool:
+    """Whether a body of this type is read: JSON in UTF-8."""
+    type, _, parameters = content_type.partition(";")
+    charset = parameters.replace(" ", "").lower()
+    return type.strip().lower() == JSON and not (charset.startswith("charset=") and charset not in _UTF8)
 
 
 def asked_of(given: Mapping[str, Any]) -> Asked:

@@ -3,7 +3,7 @@
 Nothing here calls anything; `batch` does, and so can anything else that reads these declarations.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -26,7 +26,8 @@ class Page:
     """One page of a list, as a source answers it."""
 
     rows: list[Any]
-    cursors: list[str]
+    # As the message has them: few documents ask for any.
+    cursors: Sequence[str]
     has_next_page: bool
 
 
@@ -107,7 +108,7 @@ class Source:
 
     def _wanted(self, row: Any) -> Any:
         if self.paged:
-            return Page(list(getattr(row, self.nodes)), list(row.page_info.cursors), row.page_info.has_next_page)
+            return Page(list(getattr(row, self.nodes)), row.page_info.cursors, row.page_info.has_next_page)
         return list(getattr(row, self.nodes)) if self.nodes else row
 
 
