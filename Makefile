@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway bench-ledger bench-live chaos-ledger drill check format protos schema access router ide lock secrets manifests invariants scan sbom container-smoke clean
+.PHONY: help demo up test differential bench-gateway bench-ledger bench-live chaos-ledger drill check format protos schema access router ide lock secrets manifests invariants scan sbom container-smoke clean metrics
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ secrets: .venv/installed  ## make the keys and passwords of deploy/compose.yaml 
 
 manifests: .venv/installed  ## render and check the manifests of all overlays, the image's recipe and compose.yaml
 	@$(RUN)/python -m deploy.checks $(ARGS)
+
+metrics: .venv/installed  ## write the metrics' page, the alerting rules and the dashboards
+	@$(RUN)/python -m deploy.monitoring $(ARGS)
 
 invariants:  ## check what must hold on the data of the running local alliance (in data/)
 	@status=0; for s in accounts partners logistics rewards; do \

@@ -22,6 +22,8 @@ _CUSTOM = {
     ("cert-manager.io/v1", "Certificate"): "certificate.yaml",
     ("cert-manager.io/v1", "Issuer"): "issuer.yaml",
     ("external-secrets.io/v1", "ExternalSecret"): "externalsecret.yaml",
+    ("monitoring.coreos.com/v1", "PodMonitor"): "podmonitor.yaml",
+    ("monitoring.coreos.com/v1", "PrometheusRule"): "prometheusrule.yaml",
 }
 _SCHEMAS = Path(__file__).parent / "schemas"
 

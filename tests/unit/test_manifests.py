@@ -353,6 +353,20 @@ def two_versions(broken: Broken) -> None:
 def open_to_all(broken: Broken) -> None:
     broken.remove("NetworkPolicy", "deny-all")
     broken.remove("NetworkPolicy", "rewards")
+    broken.remove("NetworkPolicy", "rewards-from-invariants")
+    broken.remove("NetworkPolicy", "from-telemetry")
+
+
+def a_job_that_asks_nobody(broken: Broken) -> None:
+    broken.remove("NetworkPolicy", "partners-invariants")
+
+
+def a_job_of_no_kind(broken: Broken) -> None:
+    broken.container("CronJob", "rewards-invariants")["args"] = ["services.rewards.nothing"]
+
+
+def a_jobs_setting(broken: Broken) -> None:
+    broken.container("CronJob", "rewards-invariants")["env"].append({"name": "ALLIANCE_LEDGER_PARTITION", "value": "4"})
 
 
 def one_caller_too_many(broken: Broken) -> None:
@@ -459,6 +473,9 @@ def a_method_too_many(broken: Broken) -> None:
         (untagged, "image mongo has no fixed version"),
         (two_versions, "is used in several versions: ['0.0.9'"),
         (open_to_all, "NetworkPolicy: anywhere to rewards:0 is allowed, and nobody needs it"),
+        (a_job_that_asks_nobody, "NetworkPolicy: partners-invariants to rewards:50054 is not allowed, and is needed"),
+        (a_job_of_no_kind, "CronJob/rewards-invariants runs ['services.rewards.nothing'], which is no job"),
+        (a_jobs_setting, "CronJob/rewards-invariants: the process reads no setting ALLIANCE_LEDGER_PARTITION"),
         (one_caller_too_many, "NetworkPolicy: logistics to rewards:50054 is allowed, and nobody needs it"),
         (one_caller_too_few, "NetworkPolicy: gateway to accounts:50051 is not allowed, and is needed"),
         (wrong_port, "NetworkPolicy: accounts to rewards:50054 is not allowed, and is needed"),

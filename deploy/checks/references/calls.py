@@ -22,6 +22,10 @@ _MORE_SERVICES = {"rewards": ("Ledger",)}
 # Places outside of the alliance's namespace, by the label that Kubernetes gives every namespace.
 _NAMESPACE = "kubernetes.io/metadata.name"
 DNS, TELEMETRY, INGRESS = "kube-system", "observability", "ingress"
+# The port that Prometheus reads, and nobody else.
+METRICS = "metrics"
+# On a job: the process by whose key it calls, and whose access it has.
+_CALLS_AS = "alliance/calls-as"
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,20 @@ def errors(overlay: Overlay) -> Iterator[str]:
 
 def _expected(overlay: Overlay) -> Iterator[Reach]:
     here = {workload.labels[NAME]: workload for workload in overlay.workloads}
-    ports = {name: next(iter(each.containers[0].ports.values()), 0) for name, each in here.items()}
+    ports = {name: _calling_port(each) for name, each in here.items()}
     for name, workload in here.items():
         yield Reach(name, f"namespace:{DNS}", 53)
         values = {key: value for c in workload.containers for key, value in values_of(c, overlay).items()}
         if workload.process is not None:
             endpoint = urlsplit(values.get("OTEL_EXPORTER_OTLP_ENDPOINT") or f"http://any.{TELEMETRY}:4317")
             yield Reach(name, f"namespace:{str(endpoint.hostname).split('.')[1]}", endpoint.port or 0)
+            yield from (Reach(f"namespace:{TELEMETRY}", name, p) for p in [workload.process.port(METRICS)] if p)
         if "MONGODB_URI" in values or "MONGODB_MEMBERS" in values or name == "mongodb":
             yield from ([Reach(name, "mongodb", 27017)] if "mongodb" in here else _outside(overlay, name))
     for service, allowed in callers().items():
         yield from (Reach(caller, service, ports[service]) for caller in allowed)
+        jobs = (name for name, workload in here.items() if workload.labels.get(_CALLS_AS) in allowed)
+        yield from (Reach(job, service, ports[service]) for job in jobs)
     if _has_ingress(overlay):
         for route in (*overlay.of("HTTPRoute"), *overlay.of("GRPCRoute")):
             for rule in route["spec"]["rules"]:
@@ -112,6 +119,11 @@ def _behind(overlay: Overlay, backend: Resource, here: Mapping[str, Workload]) -
     targets = {port["port"]: port["targetPort"] for port in service["spec"]["ports"]} if service else {}
     containers = here[backend["name"]].containers if backend["name"] in here else ()
     return next((port for c in containers if (port := c.port(targets.get(backend["port"])))), 0)
+
+
+def _calling_port(workload: Workload) -> int:
+    """The one at which others call it; 0 if it has none."""
+    return next((port for name, port in workload.containers[0].ports.items() if name != METRICS), 0)
 
 
 def _outside(overlay: Overlay, name: str) -> Iterator[Reach]:

@@ -43,6 +43,30 @@ def errors(overlay: Overlay) -> Iterator[str]:
         if values.get("ALLIANCE_PLAINTEXT") and overlay.name != _ONE_MACHINE:
             yield f"{workload.title} does without TLS, which is for the overlay {_ONE_MACHINE} alone"
         yield from _of_files(workload, container, overlay)
+    for workload in overlay.workloads:
+        yield from _job_errors(workload, overlay)
+
+
+def _job_errors(workload: Workload, overlay: Overlay) -> Iterator[str]:
+    """Of a job that runs a module of a service."""
+    for container in workload.containers:
+        if container.name != "job":
+            continue
+        settings = _job_settings(container.spec.get("args", [""])[0])
+        if settings is None:
+            yield f"{workload.title} runs {container.spec.get('args')}, which is no job of the alliance"
+            continue
+        yield from problems(workload.title, settings, values_of(container, overlay))
+        yield from _of_files(workload, container, overlay)
+
+
+def _job_settings(module: str) -> type[BaseSettings] | None:
+    """The settings of a job: a module that says `JobSettings`."""
+    try:
+        found: type[BaseSettings] = importlib.import_module(module).JobSettings
+    except (ModuleNotFoundError, AttributeError, ValueError):
+        return None
+    return found
 
 
 def settings_of(container: Container) -> type[BaseSettings] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deploy.checks.resources import Overlay, Resource, Workload, title
 
-# Which workloads may see a Secret. Any other Secret `<workload>-...` is that workload's own.
+# Which workloads may see a Secret. Any other Secret `<workload>-...` is that workload's own, and its jobs'.
 _READERS = {
     "trust": {"accounts", "partners", "logistics", "rewards"},
     "tokens": {"gateway"},
@@ -13,6 +13,9 @@ _READERS = {
     "mongodb-keyfile": {"mongodb"},
     "mongodb-passwords": {"mongodb", "mongodb-init"},
 }
+_JOB = "-invariants"
+# By this label Grafana finds the ConfigMaps that it reads.
+_DASHBOARDS = "grafana_dashboard"
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,12 @@ def errors(overlay: Overlay) -> Iterator[str]:
 
 def _may_read(workload: str, secret: str) -> bool:
     readers = _READERS.get(secret)
-    return workload in readers if readers is not None else secret.startswith(f"{workload}-")
+    return workload in readers if readers is not None else secret.startswith(f"{workload.removesuffix(_JOB)}-")
 
 
 def _kept(resource: Resource) -> tuple[str, str] | None:
+    if _DASHBOARDS in resource["metadata"].get("labels", {}):
+        return None
     if resource["kind"] in ("ConfigMap", "Secret"):
         return resource["kind"], resource["metadata"]["name"]
     if resource["kind"] == "Certificate" and not resource["spec"].get("isCA"):
