@@ -4,26 +4,19 @@ Settings are those of the service, from the same environment; keys are not neede
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 
 from services.accounts.config import Settings
 from services.accounts.domain.acts import ActKind, CarbonTotal, Claim, Factor
 from services.accounts.store.audit import AuditStore
 from services.accounts.store.factors import FactorStore
 from services.shared import invariants
+from services.shared.config import database_only
 from services.shared.invariants import OUTBOX, Check, Results, outbox_flows
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox
 
 UNIQUE, GRAMS, TOTALS = "claims_unique", "claim_grams", "carbon_totals"
 NAMES = (UNIQUE, GRAMS, TOTALS, OUTBOX)
-
-
-class JobSettings(Settings):
-    """Those of the service; who only reads the database proves its name to nobody."""
-
-    identity_key_file: Path = Path()
-    trust_file: Path = Path()
 
 
 def checks(database: Database) -> Sequence[Check]:
@@ -100,7 +93,7 @@ async def _differences(ours: AsyncIterator[CarbonTotal], kept: AsyncIterator[Car
 
 
 async def _run() -> int:
-    database = invariants.database_of(JobSettings())
+    database = invariants.database_of(database_only(Settings))
     try:
         return await invariants.check("accounts", checks(database), Results(database))
     finally:

@@ -4,24 +4,17 @@ Settings are those of the service, from the same environment; keys are not neede
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from services.logistics.config import Settings
 from services.logistics.store.audit import AuditStore
 from services.shared import invariants
+from services.shared.config import database_only
 from services.shared.invariants import OUTBOX, Check, Results, outbox_flows
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox
 
 UNIQUE = "drop_offs_unique"
 NAMES = (UNIQUE, OUTBOX)
-
-
-class JobSettings(Settings):
-    """Those of the service; who only reads the database proves its name to nobody."""
-
-    identity_key_file: Path = Path()
-    trust_file: Path = Path()
 
 
 def checks(database: Database) -> Sequence[Check]:
@@ -42,7 +35,7 @@ def checks(database: Database) -> Sequence[Check]:
 
 
 async def _run() -> int:
-    database = invariants.database_of(JobSettings())
+    database = invariants.database_of(database_only(Settings))
     try:
         return await invariants.check("logistics", checks(database), Results(database))
     finally:

@@ -26,12 +26,6 @@ NAMES = (PREPAID, OUTBOX)
 _AT_ONCE = 100
 
 
-class JobSettings(Settings):
-    """Those of the service; nobody calls a job."""
-
-    trust_file: Path = Path()
-
-
 def checks(database: Database, rewards: "Client[RewardsServiceAsyncStub]") -> Sequence[Check]:
     """All of this service's."""
     audit, outbox = AuditStore(database), Outbox(database)
@@ -71,13 +65,14 @@ def checks(database: Database, rewards: "Client[RewardsServiceAsyncStub]") -> Se
 
 
 async def _run() -> int:
-    settings = JobSettings()
+    settings = Settings(trust_file=Path())  # nobody calls it
     database = invariants.database_of(settings)
     rewards = Client(
         settings.rewards_target,
         RewardsServiceStub,
         Signer.from_file("partners", settings.identity_key_file),
         timeout_seconds=settings.call_timeout_seconds,
+        tls=settings.certificate_files(),
     )
     try:
         return await invariants.check("partners", checks(database, rewards), Results(database))

@@ -4,26 +4,19 @@ Settings are those of the service, from the same environment; keys are not neede
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from services.rewards.config import Settings
 from services.rewards.domain.settlement import Line, Settlement, lines_hash, positions
 from services.rewards.ledger.ledger import as_stored
 from services.rewards.store.audit import AuditStore
 from services.shared import invariants
+from services.shared.config import database_only
 from services.shared.invariants import OUTBOX, Check, Results, outbox_flows
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox
 
 LOG, BOOKS, ACCOUNTS, NETS = "ledger_log", "ledger_books", "ledger_accounts", "settlement_nets"
 NAMES = (LOG, BOOKS, ACCOUNTS, NETS, OUTBOX)
-
-
-class JobSettings(Settings):
-    """Those of the service; who only reads the database proves its name to nobody."""
-
-    identity_key_file: Path = Path()
-    trust_file: Path = Path()
 
 
 def checks(database: Database) -> Sequence[Check]:
@@ -72,7 +65,7 @@ def wrong_with(settlement: Settlement, lines: Sequence[Line], before: Settlement
 
 
 async def _run() -> int:
-    database = invariants.database_of(JobSettings())
+    database = invariants.database_of(database_only(Settings))
     try:
         return await invariants.check("rewards", checks(database), Results(database))
     finally:

@@ -1,6 +1,8 @@
 """Settings that every service has. Read once, in `__main__`, from the environment; passed down from there."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import AliasChoices, Field, SecretStr
 
@@ -43,3 +45,20 @@ class ServiceSettings(TlsSettings):
     max_message_bytes: int = Field(default=4 << 20, ge=1 << 16, description="largest request that is read")
     max_concurrent_rpcs: int = Field(default=1_000, ge=1, description="more are refused at once")
     log_level: str = "INFO"
+
+
+# Of a process that only reads the database: it proves its name to nobody, and nobody calls it.
+DATABASE_ONLY: Mapping[str, object] = {
+    "identity_key_file": Path(),
+    "trust_file": Path(),
+    "plaintext": True,
+    "tls_certificate_file": None,
+    "tls_key_file": None,
+    "tls_authorities_file": None,
+}
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def database_only(settings: type[Settings]) -> Settings:
+    """A service's settings from the environment, for a job that needs neither key nor certificate."""
+    return settings(**DATABASE_ONLY)  # type: ignore[arg-type]

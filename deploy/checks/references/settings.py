@@ -1,6 +1,7 @@
 """Every setting that a manifest gives is one that the process reads, of a value that it accepts; none is missing."""
 
 import importlib
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 
 from opentelemetry.sdk import environment_variables as otel
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from deploy.checks.resources import Container, Overlay, Workload
+from services.shared.config import DATABASE_ONLY
 
 _PREFIX = "ALLIANCE_"
 _ONE_MACHINE = "local"
@@ -48,25 +50,21 @@ def errors(overlay: Overlay) -> Iterator[str]:
 
 
 def _job_errors(workload: Workload, overlay: Overlay) -> Iterator[str]:
-    """Of a job that runs a module of a service."""
+    """Of a job that runs a module of a service, with the settings of that service."""
     for container in workload.containers:
         if container.name != "job":
             continue
-        settings = _job_settings(container.spec.get("args", [""])[0])
-        if settings is None:
+        module = str(container.spec.get("args", [""])[0])
+        settings = settings_class([module.rpartition(".")[0] or module])
+        if settings is None or importlib.util.find_spec(module) is None:
             yield f"{workload.title} runs {container.spec.get('args')}, which is no job of the alliance"
             continue
-        yield from problems(workload.title, settings, values_of(container, overlay))
+        values = values_of(container, overlay)
+        # Without a key it calls nobody. Nobody calls a job.
+        calls = "ALLIANCE_IDENTITY_KEY_FILE" in values
+        fixed = {"trust_file": DATABASE_ONLY["trust_file"]} if calls else DATABASE_ONLY
+        yield from problems(workload.title, settings, values, fixed)
         yield from _of_files(workload, container, overlay)
-
-
-def _job_settings(module: str) -> type[BaseSettings] | None:
-    """The settings of a job: a module that says `JobSettings`."""
-    try:
-        found: type[BaseSettings] = importlib.import_module(module).JobSettings
-    except (ModuleNotFoundError, AttributeError, ValueError):
-        return None
-    return found
 
 
 def settings_of(container: Container) -> type[BaseSettings] | None:
@@ -98,21 +96,23 @@ def variables(settings: type[BaseSettings]) -> Mapping[str, str]:
     return known
 
 
-def problems(what: str, settings: type[BaseSettings], values: Mapping[str, str | None]) -> Iterator[str]:
-    """What is wrong with the environment of one process."""
+def problems(
+    what: str, settings: type[BaseSettings], values: Mapping[str, str | None], fixed: Mapping[str, object] | None = None
+) -> Iterator[str]:
+    """What is wrong with the environment of one process; `fixed` are settings that it gives itself."""
     known = variables(settings)
     for variable in values:
         if variable.startswith(_PREFIX) and variable not in known:
             yield f"{what}: the process reads no setting {variable}"
         if variable.startswith("OTEL_") and variable not in _OTEL:
             yield f"{what}: OpenTelemetry reads no variable {variable}"
-    given = {known[variable] for variable in values if variable in known}
+    given = {known[variable] for variable in values if variable in known} | set(fixed or ())
     for name, field in settings.model_fields.items():
         if field.is_required() and name not in given:
             yield f"{what}: the setting {name} is missing"
     literal = {known[v]: value for v, value in values.items() if v.startswith(_PREFIX) and v in known and value}
     try:
-        settings.model_validate(literal)
+        settings.model_validate({**literal, **(fixed or {})})
     except ValidationError as error:
         for problem in error.errors():
             if problem["type"] != "missing":
