@@ -125,7 +125,6 @@ def outboxes() -> Iterator[Alert]:
 
 def ledger() -> Iterator[Alert]:
     """How it keeps up."""
-    head, done = of_rewards.HEAD.prometheus_name, of_rewards.PROJECTED.prometheus_name
     yield Alert(
         "LedgerBusy",
         f"sum by (job) (rate({of_rewards.BUSY.prometheus_name}[5m])) > 0",
@@ -134,18 +133,11 @@ def ledger() -> Iterator[Alert]:
         "5m",
     )
     yield Alert(
-        "LedgerProjectionStalled",
-        f"{head} > {done} and changes({done}[5m]) == 0",
+        "LedgerProjectionBehind",
+        f"max by (job, partition) ({of_rewards.LAG.prometheus_name}) > 40000",
         _PAGE,
-        "Partition {{ $labels.partition }} of the ledger has not been projected for five minutes.",
-        "2m",
-    )
-    yield Alert(
-        "LedgerCommitSlow",
-        f"histogram_quantile(0.99, sum by (job, le) (rate({of_rewards.COMMIT.prometheus_name}_bucket[5m]))) > 1",
-        _TICKET,
-        "One in a hundred blocks of the ledger takes over {{ $value | humanizeDuration }} to commit.",
-        "10m",
+        "{{ $value }} commands of partition {{ $labels.partition }} are not in the read models; at 50,000 none is taken.",
+        "5m",
     )
     yield Alert(
         "SweeperStalled",

@@ -243,13 +243,8 @@ def _ledger() -> Dashboard:
                 "Read models: commands behind",
                 {"partition {{partition}}": f"max by (partition) ({of_rewards.LAG.prometheus_name})"},
             ),
-            Panel(
-                "Read models: seconds behind",
-                {"partition {{partition}}": f"max by (partition) ({of_rewards.LAG_AGE.prometheus_name})"},
-                "s",
-            ),
             Panel("Read models: blocks behind", {"partition {{partition}}": f"max by (partition) ({head} - {done})"}),
-            Panel("Last block", {"partition {{partition}}": f"max by (partition) ({head})"}, width=12),
+            Panel("Last block", {"partition {{partition}}": f"max by (partition) ({head})"}),
             Panel(
                 "Since the last sweep",
                 {"sweep": f"time() - max({of_rewards.SWEPT.prometheus_name})"},

@@ -21,7 +21,7 @@ _BURNS = (
     (1.0, "3d", "6h", Severity.TICKET),
 )
 STALE_OUTBOX_SECONDS = 60
-STALE_LEDGER_SECONDS = 10
+SLOW_COMMIT_SECONDS = 0.25
 SLOW_SECONDS = 0.5
 
 
@@ -84,7 +84,12 @@ def objectives() -> tuple[Objective, ...]:
     def moments(name: str) -> Callable[[str], str]:
         return lambda window: f"avg_over_time(slo:{name}:bad[{window}])"
 
-    oldest, age = of_all.OUTBOX_OLDEST.prometheus_name, of_rewards.LAG_AGE.prometheus_name
+    def slow_commits(window: str) -> str:
+        commits = of_rewards.COMMIT.prometheus_name
+        fast = f'sum(rate({commits}_bucket{{le="{SLOW_COMMIT_SECONDS:g}"}}[{window}]))'
+        return f"1 - {fast} / sum(rate({commits}_count[{window}]))"
+
+    oldest = of_all.OUTBOX_OLDEST.prometheus_name
     return (
         Objective(
             "gateway_availability",
@@ -109,11 +114,10 @@ def objectives() -> tuple[Objective, ...]:
             f"max by (job) ({oldest}) > bool {STALE_OUTBOX_SECONDS}",
         ),
         Objective(
-            "ledger_freshness",
-            "LedgerFreshnessBurn",
-            f"99.9 % of the time the ledger's read models are less than {STALE_LEDGER_SECONDS} s behind",
-            0.999,
-            moments("ledger_freshness"),
-            f"max by (job) ({age}) > bool {STALE_LEDGER_SECONDS}",
+            "ledger_commits",
+            "LedgerCommitBurn",
+            f"99 % of the ledger's blocks are in its log within {SLOW_COMMIT_SECONDS:g} s",
+            0.99,
+            slow_commits,
         ),
     )

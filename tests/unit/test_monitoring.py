@@ -173,9 +173,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'alliance_outbox_oldest_age_seconds{job="accounts"}': "100x75"},
         {'alliance_outbox_oldest_age_seconds{job="accounts"}': "40x75"},
     ),
-    "LedgerFreshnessBurn": (
-        {'alliance_ledger_lag_age_seconds{job="rewards",partition="0"}': "11x75"},
-        {'alliance_ledger_lag_age_seconds{job="rewards",partition="0"}': "3x75"},
+    "LedgerCommitBurn": (
+        buckets("alliance_ledger_commit_duration_seconds", 'job="rewards"', {"0.25": "0+70x75"})
+        | {'alliance_ledger_commit_duration_seconds_count{job="rewards"}': "0+100x75"},
+        buckets("alliance_ledger_commit_duration_seconds", 'job="rewards"', {"0.25": "0+99x75"})
+        | {'alliance_ledger_commit_duration_seconds_count{job="rewards"}': "0+100x75"},
     ),
     "ProcessDown": ({'up{job="gateway"}': "1x70 0x5"}, {'up{job="gateway"}': "1x75", 'up{job="else"}': "0x75"}),
     "ServiceNotServing": (
@@ -252,17 +254,9 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'alliance_outbox_sampled_time_seconds{job="accounts"}': "0+60x75"},
     ),
     "LedgerBusy": ({"alliance_ledger_busy_total": "0+1x75"}, {"alliance_ledger_busy_total": "7x75"}),
-    "LedgerProjectionStalled": (
-        {'alliance_ledger_head{partition="1"}': "0+1x75", 'alliance_ledger_projected{partition="1"}': "3x75"},
-        {'alliance_ledger_head{partition="1"}': "0+2x75", 'alliance_ledger_projected{partition="1"}': "0+1x75"},
-    ),
-    "LedgerCommitSlow": (
-        buckets(
-            "alliance_ledger_commit_duration_seconds",
-            'job="rewards"',
-            {"1": "0+9x75", "2.5": "0+10x75", "+Inf": "0+10x75"},
-        ),
-        buckets("alliance_ledger_commit_duration_seconds", 'job="rewards"', {"0.1": "0+10x75", "+Inf": "0+10x75"}),
+    "LedgerProjectionBehind": (
+        {'alliance_ledger_lag{job="rewards",partition="1"}': "45000x75"},
+        {'alliance_ledger_lag{job="rewards",partition="1"}': "20000x75"},
     ),
     "SweeperStalled": (
         {'alliance_rewards_swept_time_seconds{job="rewards"}': "0x75"},
