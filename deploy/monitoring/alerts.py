@@ -136,7 +136,7 @@ def ledger() -> Iterator[Alert]:
         "LedgerProjectionBehind",
         f"max by (job, partition) ({of_rewards.LAG.prometheus_name}) > 40000",
         _PAGE,
-        "{{ $value }} commands of partition {{ $labels.partition }} are not in the read models; at 50,000 none is taken.",
+        "{{ $value }} commands of partition {{ $labels.partition }} wait for the read models; at 50,000 none is taken.",
         "5m",
     )
     yield Alert(
