@@ -20,7 +20,7 @@ def options(data: Path, **more: int) -> Options:
 @pytest.fixture(scope="session")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A running alliance, shared: a test makes the brands and members that it needs, and leaves all others alone."""
-    alliance = Alliance(options(tmp_path_factory.mktemp("alliance")))
+    alliance = Alliance(options(tmp_path_factory.mktemp("alliance"), metrics_port=0))
     await alliance.start()
     world = World.of(alliance)
     yield world

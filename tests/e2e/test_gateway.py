@@ -1,5 +1,8 @@
 """The gateway over the four real services: joins, and explanations of points and grams."""
 
+import asyncio
+import re
+from collections import Counter
 from datetime import timedelta
 
 from tests.e2e.test_logistics import credited
@@ -22,6 +25,49 @@ query Why($id: ID!) { member(id: $id) {
   redemptions { nodes { why { ...Because } } }
 } }
 """
+
+
+JOINED = """
+query Joined { members(first: 50) { nodes {
+  displayName
+  enrolledBy { name }
+  wallet { balance lots { points issuer { name } } }
+  carbon { co2eMg }
+  identities { partner { name } }
+  acts(first: 5) { nodes { partner { name } claim { co2eMg factor { version } earning { points } } } }
+  dropOffs(first: 5) { nodes { weightGrams recyclingPoint { name } machine { id } partner { name } } }
+  redemptions(first: 5) { nodes { reward { title partner { name } } } }
+} } }
+"""
+
+
+async def calls(world: World) -> Counter[str]:
+    """How many calls the gateway has made, by source, as its metrics say."""
+    told = (await world.http.get(f"http://{world.alliance.metrics('gateway')}/metrics")).text
+    counted = re.findall(r'^alliance_graphql_batch_size\w*_count\{[^}]*source="([^"]+)"[^}]*\} (\S+)', told, re.M)
+    assert counted, told
+    return Counter({source: int(float(count)) for source, count in counted})
+
+
+async def test_g1_fifty_members_over_four_services_take_one_rpc_per_source(world: World):
+    grocer = await world.brand(earns={"PET_RECYCLING": 1})
+    machine = await grocer.machine()
+    members = await asyncio.gather(*(grocer.enrol(f"M {number}") for number in range(50)))
+    await machine.capture(*(item(member, grams=20 + number) for number, member in enumerate(members)))
+    await world.settled()
+    before = await calls(world)
+    answer = await world.query(world.operator, JOINED)
+    made = await calls(world) - before
+    nodes = answer["members"]["nodes"]
+    assert len(nodes) == 50
+    assert any(node["dropOffs"]["nodes"] and node["wallet"]["lots"] for node in nodes)
+    assert set(made.values()) == {1}, made
+    assert {source.partition("/")[0] for source in made} == {
+        "AccountsService",
+        "PartnersService",
+        "LogisticsService",
+        "RewardsService",
+    }
 
 
 async def test_g4_every_point_and_gram_says_why(world: World):

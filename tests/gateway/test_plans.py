@@ -18,6 +18,7 @@ from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget
 from gateway.problems import problem_of
 from tests.bench import query as bench
+from tests.e2e import test_gateway as whole
 from tests.gateway.conftest import Gateway, World
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.test_batching import JOINED
@@ -34,7 +35,7 @@ def queries() -> dict[str, str]:
     """All query documents that people are shown or that the alliance itself uses."""
     found = {f"bench {name}": text for name, text in vars(bench).items() if name.isupper()}
     found |= {"batching": JOINED, "root": ROOT}
-    for module in (day, everyday):
+    for module in (day, everyday, whole):
         for name, text in vars(module).items():
             if name.isupper() and not name.startswith("_") and isinstance(text, str) and _is_query(text):
                 found[f"{module.__name__} {name}"] = text
@@ -46,10 +47,8 @@ def queries() -> dict[str, str]:
 def _is_query(text: str) -> bool:
     if "{" not in text:
         return False
-    definitions = parse(text).definitions
-    return all(
-        isinstance(node, OperationDefinitionNode) and node.operation is OperationType.QUERY for node in definitions
-    )
+    operations = [node for node in parse(text).definitions if isinstance(node, OperationDefinitionNode)]
+    return bool(operations) and all(node.operation is OperationType.QUERY for node in operations)
 
 
 def prepared(documents: Documents, text: str, variables: dict[str, Any]) -> Operation:
@@ -66,7 +65,12 @@ def documents() -> Documents:
 
 
 def test_the_list_has_all_that_it_should():
-    assert {"README 0", "deploy.local.day.documents LOOK", "tests.support.alliance MEMBER"} <= set(queries())
+    assert {
+        "README 0",
+        "deploy.local.day.documents LOOK",
+        "tests.support.alliance MEMBER",
+        "tests.e2e.test_gateway WHY",
+    } <= set(queries())
 
 
 @pytest.mark.parametrize("name", sorted(queries()))
