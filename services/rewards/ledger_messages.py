@@ -9,24 +9,11 @@ from alliance.rewards.v1 import ledger_pb2 as pb
 from alliance.rewards.v1 import rewards_pb2
 from services.rewards.domain.moments import millis, moment
 from services.rewards.ledger import machine
+from services.rewards.ledger.commands import Allot, Capture, Command, Issue, Place, Void
 from services.rewards.ledger.draft import Outcome
+from services.rewards.ledger.events import Cancelled, Captured, Issued, Pended, Refusal, Reversed, Withdrawn
 from services.rewards.ledger.lots import points_of
-from services.rewards.ledger.model import (
-    Allot,
-    Cancelled,
-    Capture,
-    Captured,
-    Command,
-    Issue,
-    Issued,
-    Lot,
-    Pended,
-    Place,
-    Refusal,
-    Reversed,
-    Void,
-    Withdrawn,
-)
+from services.rewards.ledger.model import Lot
 from services.rewards.messages import Messages
 from services.shared import checks
 from services.shared.errors import DomainError, FailedPrecondition, InvalidArgument

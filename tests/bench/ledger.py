@@ -34,8 +34,9 @@ from alliance.rewards.v1 import ledger_pb2 as pb
 from alliance.rewards.v1.ledger_pb2_grpc import LedgerServiceStub
 from deploy.local.embedded import EmbeddedServer
 from deploy.local.keys import ensure_keys
+from services.rewards.ledger.commands import Allot, Issue
 from services.rewards.ledger.ledger import INDEXES, Ledger
-from services.rewards.ledger.model import Allot, Issue, Lot
+from services.rewards.ledger.model import Lot
 from services.shared import collector
 from services.shared.client import Client
 from services.shared.ids import new_id

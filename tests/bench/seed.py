@@ -20,8 +20,9 @@ from services.logistics.domain.points import Machine, Material
 from services.logistics.store import captures
 from services.partners.domain.partner import Partner, PartnerStatus
 from services.partners.store import partners
+from services.rewards.ledger.commands import Allot, Command, Issue
 from services.rewards.ledger.ledger import INDEXES, Ledger
-from services.rewards.ledger.model import Allot, Command, Issue, Lot
+from services.rewards.ledger.model import Lot
 from services.shared.ids import new_id
 from services.shared.mongo import Database, Indexes, Transaction
 

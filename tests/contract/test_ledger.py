@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from services.rewards.ledger.block import GENESIS, digest
+from services.rewards.ledger.commands import Allot, Capture, Command, Issue, Place, Send, Sweep, Void
 from services.rewards.ledger.draft import Outcome, RequestIdReused
 from services.rewards.ledger.ledger import INDEXES, Ledger
 from services.rewards.ledger.log import PartitionCountChanged
-from services.rewards.ledger.model import Allot, Capture, Command, Issue, Lot, Place, Send, Sweep, Void
+from services.rewards.ledger.model import Lot
 from services.rewards.ledger.store import Shape
 from services.shared.mongo import Database
 

@@ -9,10 +9,11 @@ from typing import TypeVar
 import pytest
 
 from services.rewards.domain.settlement import lines, positions
+from services.rewards.ledger.commands import Allot, Capture, Command, Give, Issue, Place, Sweep, Take, Void
 from services.rewards.ledger.draft import Outcome, RequestIdReused
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.machine import DAY
-from services.rewards.ledger.model import Allot, Capture, Command, Give, Issue, Lot, Place, Sweep, Take, Void
+from services.rewards.ledger.model import Lot
 from services.rewards.ledger.postings import EntryKind
 from services.rewards.ledger.reversal import ReversalOutOfRange
 from services.shared.mongo import Database

@@ -12,8 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from services.rewards.ledger.__main__ import VerifySettings, main
+from services.rewards.ledger.commands import Allot, Command, Issue, Place
 from services.rewards.ledger.ledger import INDEXES, Ledger
-from services.rewards.ledger.model import Allot, Command, Issue, Lot, Place
+from services.rewards.ledger.model import Lot
 from services.shared.mongo import Database
 
 FAR = 4_000_000_000_000

@@ -19,10 +19,11 @@ from services.logistics.service.feed import Accepted, CursorTooOld, Feed
 from services.logistics.store import INDEXES as LOGISTICS
 from services.logistics.store.captures import CaptureStore
 from services.logistics.store.feed import FeedStore
+from services.rewards.ledger.commands import Allot, Issue
 from services.rewards.ledger.ledger import INDEXES as LEDGER
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.log import BLOCKS
-from services.rewards.ledger.model import Allot, Issue, Lot
+from services.rewards.ledger.model import Lot
 from services.rewards.service.changes import Changed, Changes
 from services.shared.ids import new_id
 from services.shared.mongo import Database

@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rewards.ledger import model
 from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode, encode_again, links
-from services.rewards.ledger.model import Gift, Hold, Lot, Passage, Refusal, Tally
+from services.rewards.ledger.commands import Command
+from services.rewards.ledger.events import Event, Given, Placed, Refusal, Sent
+from services.rewards.ledger.model import Gift, Hold, Lot, Passage, Tally
 
 ids = st.text(min_size=1, max_size=12)
 numbers = st.integers(0, 2**53 - 1)
@@ -26,17 +27,17 @@ FIELDS = {
 
 
 def some(kind: type) -> st.SearchStrategy:
-    if kind is model.Sent:
+    if kind is Sent:
         return st.builds(kind, st.builds(Passage, ids, ids, numbers, numbers))
-    if kind is model.Placed:
+    if kind is Placed:
         return st.builds(kind, ids, st.builds(Hold, ids, numbers, numbers, numbers))
-    if kind is model.Given:
+    if kind is Given:
         return st.builds(kind, ids, st.builds(Gift, ids, ids, ids, lots), st.builds(Tally, numbers, numbers, numbers))
     return st.builds(kind, *(FIELDS.get(name, ids) for name in kind._fields))
 
 
-commands = st.one_of([some(kind) for kind in model.Command.__args__])
-events = st.lists(st.one_of([some(kind) for kind in model.Event.__args__]), max_size=3).map(tuple)
+commands = st.one_of([some(kind) for kind in Command.__args__])
+events = st.lists(st.one_of([some(kind) for kind in Event.__args__]), max_size=3).map(tuple)
 refusals = st.builds(Refusal, ids, numbers, numbers)
 postings = st.lists(st.builds(Posting, commands, st.one_of(events, refusals), st.integers(0, 9)), max_size=4)
 

@@ -10,23 +10,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.rewards.domain.settlement import lines, positions
 from services.rewards.ledger import machine
-from services.rewards.ledger.dues import next_due
-from services.rewards.ledger.effects import apply
-from services.rewards.ledger.model import (
+from services.rewards.ledger.commands import (
     Allot,
-    Books,
     Cancel,
     Capture,
-    Captured,
     Command,
-    Decision,
-    Gift,
     Give,
     Issue,
-    Lot,
     Place,
     Receive,
-    Refusal,
     Reverse,
     Send,
     Settle,
@@ -34,6 +26,10 @@ from services.rewards.ledger.model import (
     Take,
     Void,
 )
+from services.rewards.ledger.dues import next_due
+from services.rewards.ledger.effects import apply
+from services.rewards.ledger.events import Captured, Decision, Refusal
+from services.rewards.ledger.model import Books, Gift, Lot
 from services.rewards.ledger.postings import SPENDS, Account, Spend, balances, entries, legs
 from tests.support.naive_ledger import Naive, Point
 

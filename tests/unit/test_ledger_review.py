@@ -6,27 +6,12 @@ from hypothesis import strategies as st
 
 from services.rewards.domain.settlement import lines, positions
 from services.rewards.ledger import machine
+from services.rewards.ledger.commands import Cancel, Capture, Give, Issue, Place, Reverse, Sweep, Take, Void
 from services.rewards.ledger.dues import due, next_due
 from services.rewards.ledger.effects import apply
+from services.rewards.ledger.events import Captured, Event, Given, Refusal, Repaid
 from services.rewards.ledger.lots import points_of, value_of
-from services.rewards.ledger.model import (
-    LARGEST,
-    Cancel,
-    Capture,
-    Captured,
-    Event,
-    Give,
-    Given,
-    Issue,
-    Lot,
-    Place,
-    Refusal,
-    Repaid,
-    Reverse,
-    Sweep,
-    Take,
-    Void,
-)
+from services.rewards.ledger.model import LARGEST, Lot
 from services.rewards.ledger.postings import SPENDS, Entry, Spend, balances, entries
 from tests.unit.test_ledger_rules import MEMBER, A, B, C, Ledger
 

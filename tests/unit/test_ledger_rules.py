@@ -3,25 +3,10 @@
 import pytest
 
 from services.rewards.ledger import machine
+from services.rewards.ledger.commands import Allot, Cancel, Capture, Command, Issue, Place, Sweep, Void
 from services.rewards.ledger.effects import apply
-from services.rewards.ledger.model import (
-    LARGEST,
-    Allot,
-    Books,
-    Cancel,
-    Capture,
-    Captured,
-    Command,
-    Event,
-    Issue,
-    Lot,
-    Member,
-    Place,
-    Refusal,
-    Released,
-    Sweep,
-    Void,
-)
+from services.rewards.ledger.events import Captured, Event, Refusal, Released
+from services.rewards.ledger.model import LARGEST, Books, Lot, Member
 
 A, B, C = "partner_a", "partner_b", "partner_c"
 MEMBER = "member_m"

@@ -7,7 +7,9 @@ from enum import StrEnum
 
 from services.rewards.domain.lots import LotKey
 from services.rewards.domain.moments import millis, moment
-from services.rewards.ledger.model import Issue, Lot, Refusal
+from services.rewards.ledger.commands import Issue
+from services.rewards.ledger.events import Refusal
+from services.rewards.ledger.model import Lot
 from services.shared.errors import FailedPrecondition, NotFound
 
 RULE_GIVES_ZERO = "RULE_GIVES_ZERO"

@@ -12,7 +12,9 @@ from enum import StrEnum
 from services.rewards.domain.codes import code_hash, new_code
 from services.rewards.domain.moments import moment
 from services.rewards.ledger import machine
-from services.rewards.ledger.model import Decision, Give, Given, Lot, Refusal
+from services.rewards.ledger.commands import Give
+from services.rewards.ledger.events import Decision, Given, Refusal
+from services.rewards.ledger.model import Lot
 from services.shared.errors import DomainError, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 
 _GROUPS = (4, 4, 4)

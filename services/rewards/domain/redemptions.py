@@ -11,18 +11,9 @@ from enum import StrEnum
 
 from services.rewards.domain.codes import code_hash, new_code
 from services.rewards.domain.moments import millis, moment
-from services.rewards.ledger.model import (
-    Capture,
-    Captured,
-    Decision,
-    Lot,
-    Place,
-    Refusal,
-    Released,
-    Reverse,
-    Reversed,
-    Void,
-)
+from services.rewards.ledger.commands import Capture, Place, Reverse, Void
+from services.rewards.ledger.events import Captured, Decision, Refusal, Released, Reversed
+from services.rewards.ledger.model import Lot
 from services.rewards.ledger.reversal import points_to_reverse
 from services.shared.errors import FailedPrecondition, InvalidArgument, NotFound
 

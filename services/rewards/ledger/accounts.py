@@ -11,9 +11,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from services.rewards.ledger.block import Posting
+from services.rewards.ledger.commands import Command
 from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.effects import member_after, partner_after, touched, transit_after
-from services.rewards.ledger.model import NO_MEMBER, NO_PARTNER, Books, Command, Member, Partner, Refusal, Transit
+from services.rewards.ledger.events import Refusal
+from services.rewards.ledger.model import NO_MEMBER, NO_PARTNER, Books, Member, Partner, Transit
 from services.rewards.ledger.store import Bucket, Checkpoint, Views
 
 

@@ -17,66 +17,68 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.rewards.ledger import model
-from services.rewards.ledger.model import Command, Decision, Event, Hold, Lot, Passage, Refusal
+from services.rewards.ledger import commands, events, model
+from services.rewards.ledger.commands import Command
+from services.rewards.ledger.events import Decision, Event, Refusal
+from services.rewards.ledger.model import Hold, Lot, Passage
 
 GENESIS = bytes(32)
 LARGEST_BLOCK = 1_000  # commands
 _FIRST_LAYOUT = b"[[["
 
 _COMMANDS: tuple[type, ...] = (
-    model.Allot,
-    model.Send,
-    model.Receive,
-    model.Settle,
-    model.Issue,
-    model.Place,
-    model.Capture,
-    model.Void,
-    model.Cancel,
-    model.Sweep,
-    model.Reverse,
-    model.Give,
-    model.Take,
+    commands.Allot,
+    commands.Send,
+    commands.Receive,
+    commands.Settle,
+    commands.Issue,
+    commands.Place,
+    commands.Capture,
+    commands.Void,
+    commands.Cancel,
+    commands.Sweep,
+    commands.Reverse,
+    commands.Give,
+    commands.Take,
 )
 _EVENTS: tuple[type, ...] = (
-    model.Allotted,
-    model.Sent,
-    model.Received,
-    model.Settled,
-    model.Issued,
-    model.Repaid,
-    model.Placed,
-    model.Captured,
-    model.Released,
-    model.Cancelled,
-    model.Expired,
-    model.Pended,
-    model.Matured,
-    model.Withdrawn,
-    model.Reversed,
-    model.Given,
-    model.Taken,
+    events.Allotted,
+    events.Sent,
+    events.Received,
+    events.Settled,
+    events.Issued,
+    events.Repaid,
+    events.Placed,
+    events.Captured,
+    events.Released,
+    events.Cancelled,
+    events.Expired,
+    events.Pended,
+    events.Matured,
+    events.Withdrawn,
+    events.Reversed,
+    events.Given,
+    events.Taken,
 )
 # A number, once given, is never given to another type.
 _COMMAND_CODE = {kind: code for code, kind in enumerate(_COMMANDS, 1)}
 _EVENT_CODE = {kind: code for code, kind in enumerate(_EVENTS, 1)}
 # Where commands and events have lots.
 _LOTS_AT: dict[type, tuple[int, ...]] = {
-    model.Issue: (2,),
-    model.Cancel: (3,),
-    model.Reverse: (4,),
-    model.Take: (4,),
-    model.Issued: (2,),
-    model.Repaid: (3,),
-    model.Captured: (3,),
-    model.Cancelled: (3, 4),
-    model.Expired: (1,),
-    model.Pended: (3,),
-    model.Matured: (2,),
-    model.Withdrawn: (3,),
-    model.Reversed: (3,),
-    model.Taken: (3,),
+    commands.Issue: (2,),
+    commands.Cancel: (3,),
+    commands.Reverse: (4,),
+    commands.Take: (4,),
+    events.Issued: (2,),
+    events.Repaid: (3,),
+    events.Captured: (3,),
+    events.Cancelled: (3, 4),
+    events.Expired: (1,),
+    events.Pended: (3,),
+    events.Matured: (2,),
+    events.Withdrawn: (3,),
+    events.Reversed: (3,),
+    events.Taken: (3,),
 }
 
 
@@ -200,11 +202,11 @@ def _decision(row: list[Any]) -> Decision:
 def _event(row: list[Any]) -> Event:
     kind = _EVENTS[row[0] - 1]
     fields = row[1:]
-    if kind is model.Sent:
+    if kind is events.Sent:
         fields[0] = Passage(*fields[0])
-    elif kind is model.Placed:
+    elif kind is events.Placed:
         fields[1] = Hold(*fields[1])
-    elif kind is model.Given:
+    elif kind is events.Given:
         id, giver, to, lots = fields[1]
         fields[1:] = [model.Gift(id, giver, to, _lots(lots)), model.Tally(*fields[2])]
     for place in _LOTS_AT.get(kind, ()):

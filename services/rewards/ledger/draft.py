@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from services.rewards.ledger import machine
 from services.rewards.ledger.block import Posting
+from services.rewards.ledger.commands import Command
 from services.rewards.ledger.effects import apply
-from services.rewards.ledger.model import Books, Command, Decision, Refusal
+from services.rewards.ledger.events import Decision, Refusal
+from services.rewards.ledger.model import Books
 from services.shared.errors import AlreadyExists
 
 

@@ -13,8 +13,9 @@
 from collections.abc import Iterable
 
 from services.rewards.ledger.effects import member_after
+from services.rewards.ledger.events import Event, Expired, Matured, Released, Repaid
 from services.rewards.ledger.lots import take
-from services.rewards.ledger.model import Event, Expired, Lot, Matured, Member, Released, Repaid
+from services.rewards.ledger.model import Lot, Member
 
 Events = tuple[Event, ...]
 

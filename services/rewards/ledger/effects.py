@@ -3,26 +3,16 @@ skip an account that has the event already."""
 
 from collections.abc import Iterable
 
-from services.rewards.ledger.lots import merged, points_of, value_of, without
-from services.rewards.ledger.model import (
-    NO_MEMBER,
-    NO_PARTNER,
+from services.rewards.ledger.events import (
     Allotted,
-    Books,
     Cancelled,
     Captured,
-    Debt,
     Event,
     Expired,
     Given,
-    Hold,
     Issued,
-    Lot,
     Matured,
-    Member,
-    Partner,
     Pended,
-    Pending,
     Placed,
     Received,
     Released,
@@ -31,8 +21,20 @@ from services.rewards.ledger.model import (
     Sent,
     Settled,
     Taken,
-    Transit,
     Withdrawn,
+)
+from services.rewards.ledger.lots import merged, points_of, value_of, without
+from services.rewards.ledger.model import (
+    NO_MEMBER,
+    NO_PARTNER,
+    Books,
+    Debt,
+    Hold,
+    Lot,
+    Member,
+    Partner,
+    Pending,
+    Transit,
 )
 
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from services.rewards.ledger.accounts import Accounts
 from services.rewards.ledger.block import GENESIS, LARGEST_BLOCK, Block, decode, links
+from services.rewards.ledger.commands import Command
 from services.rewards.ledger.draft import Draft, Outcome, RequestIdReused
 from services.rewards.ledger.log import Log
-from services.rewards.ledger.model import Books, Command
+from services.rewards.ledger.model import Books
 from services.rewards.ledger.projector import LARGEST_LAG, Projector
 from services.rewards.ledger.seen import Seen
 from services.rewards.ledger.store import Views

@@ -18,30 +18,12 @@ from typing import NamedTuple
 from services.rewards.ledger import log, store
 from services.rewards.ledger.accounts import Accounts, Held
 from services.rewards.ledger.block import LARGEST_BLOCK, Block
+from services.rewards.ledger.commands import Cancel, Capture, Command, Give, Issue, Receive, Reverse, Send, Settle, Take
 from services.rewards.ledger.draft import Outcome
 from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.engine import Engine
-from services.rewards.ledger.model import (
-    NO_PARTNER,
-    Cancel,
-    Capture,
-    Captured,
-    Command,
-    Gift,
-    Give,
-    Given,
-    Issue,
-    Member,
-    Partner,
-    Passage,
-    Receive,
-    Refusal,
-    Reverse,
-    Send,
-    Sent,
-    Settle,
-    Take,
-)
+from services.rewards.ledger.events import Captured, Given, Refusal, Sent
+from services.rewards.ledger.model import NO_PARTNER, Gift, Member, Partner, Passage
 from services.rewards.ledger.postings import Record, Spend, records_of, spends
 from services.rewards.ledger.reversal import points_to_reverse
 from services.rewards.ledger.verify import Report, verify

@@ -5,17 +5,14 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from services.rewards.ledger.block import Block, Posting, decode
-from services.rewards.ledger.lots import points_of
-from services.rewards.ledger.model import (
+from services.rewards.ledger.events import (
     Allotted,
-    Books,
     Cancelled,
     Captured,
     Event,
     Expired,
     Given,
     Issued,
-    Lot,
     Matured,
     Pended,
     Received,
@@ -26,6 +23,8 @@ from services.rewards.ledger.model import (
     Taken,
     Withdrawn,
 )
+from services.rewards.ledger.lots import points_of
+from services.rewards.ledger.model import Books, Lot
 
 
 class Account(IntEnum):

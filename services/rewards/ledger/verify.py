@@ -16,25 +16,12 @@ from typing import Any, NamedTuple
 
 from services.rewards.ledger import machine
 from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode_again, links
+from services.rewards.ledger.commands import Cancel, Issue, Reverse
 from services.rewards.ledger.dues import Events, next_due
 from services.rewards.ledger.effects import apply, touched
+from services.rewards.ledger.events import Captured, Decision, Event, Given, Received, Refusal, Sent, Taken
 from services.rewards.ledger.log import BlockMalformed, Log
-from services.rewards.ledger.model import (
-    NO_PARTNER,
-    Books,
-    Cancel,
-    Captured,
-    Decision,
-    Event,
-    Gift,
-    Given,
-    Issue,
-    Received,
-    Refusal,
-    Reverse,
-    Sent,
-    Taken,
-)
+from services.rewards.ledger.model import NO_PARTNER, Books, Gift
 from services.rewards.ledger.postings import Account, balances, legs
 from services.rewards.ledger.scratch import Scratch
 from services.rewards.ledger.store import (

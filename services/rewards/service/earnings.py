@@ -16,9 +16,10 @@ from services.rewards.domain.earnings import (
     decide,
 )
 from services.rewards.domain.lots import LotKey
+from services.rewards.ledger.commands import Allot
+from services.rewards.ledger.events import Cancelled, Withdrawn
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.lots import points_of
-from services.rewards.ledger.model import Allot, Cancelled, Withdrawn
 from services.rewards.partners import RELEASES, Partners, release_of
 from services.rewards.store.earnings import EarningStore
 from services.shared.clock import Clock

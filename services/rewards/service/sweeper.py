@@ -5,8 +5,8 @@ import asyncio
 import time
 
 from services.rewards.domain.moments import millis
+from services.rewards.ledger.commands import Sweep
 from services.rewards.ledger.ledger import Ledger
-from services.rewards.ledger.model import Sweep
 from services.rewards.service.earnings import Earnings
 from services.rewards.service.gifts import Gifts
 from services.rewards.service.redemptions import Redemptions

@@ -7,7 +7,8 @@ from datetime import datetime
 from pymongo import IndexModel
 
 from services.rewards.domain.gifts import Gift, GiftCode, GiftStatus, Limits
-from services.rewards.ledger.model import Lot, Refusal
+from services.rewards.ledger.events import Refusal
+from services.rewards.ledger.model import Lot
 from services.shared.mongo import Database, Document, Indexes, Transaction, racing
 
 INDEXES: Indexes = {

@@ -7,7 +7,8 @@ from datetime import datetime
 from pymongo import IndexModel
 
 from services.rewards.domain.redemptions import Intent, Redemption, RedemptionStatus, Reward, voucher_hash
-from services.rewards.ledger.model import Lot, Refusal
+from services.rewards.ledger.events import Refusal
+from services.rewards.ledger.model import Lot
 from services.shared.mongo import Database, Document, Indexes, Transaction
 from services.shared.pages import Page, PageQuery, find_page, time_order
 
