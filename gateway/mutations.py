@@ -5,7 +5,8 @@ from typing import Annotated, Any, Union
 import strawberry
 from google.protobuf.descriptor import ServiceDescriptor
 
-from gateway.engine.declare import Mutation, argument, declared_field
+from gateway.engine.declare import argument, declared_field
+from gateway.engine.reads import Mutation
 from gateway.problems import Conflict, InsufficientPoints, InvalidInput, LimitReached, NotFoundProblem, Refused
 
 MISSING = NotFoundProblem

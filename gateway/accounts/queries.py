@@ -6,7 +6,8 @@ from gateway.access import A_PARTNER, OPERATOR, PUBLIC
 from gateway.accounts import sources
 from gateway.accounts.types import Act, Claim, Factor, Member
 from gateway.connections import Connection
-from gateway.engine.declare import Join, argument, connection, lookup, lookup_by_id, whole
+from gateway.engine.declare import argument, connection, lookup, lookup_by_id, whole
+from gateway.engine.reads import Join
 
 
 @strawberry.type

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import CoroutineType, SimpleNamespace
 from typing import Any, TypeGuard
 
-from gateway.engine.declare import Rule
+from gateway.engine.reads import Rule
 from gateway.engine.source import Arguments, Key, Source
 from gateway.errors import FieldError
 

@@ -30,9 +30,9 @@ from graphql.execution.collect_fields import FieldDetails, FragmentDetails, coll
 from graphql.execution.values import VariableValues
 
 from gateway.engine.arguments import FieldArguments
-from gateway.engine.declare import Connection, Derived, Entities, FieldDeclaration, Given, Join, Lookup, Rule, Value
 from gateway.engine.entities import chosen
 from gateway.engine.plan import Derivation, Embedded, Entry, Load, Plan, Selection, Uncovered
+from gateway.engine.reads import Connection, Derived, Entities, FieldDeclaration, Given, Join, Lookup, Rule, Value
 from gateway.engine.resolve import closed, field_declaration, page_arguments, request_arguments, type_declaration
 from gateway.engine.schedule import schedule
 from gateway.engine.source import Source

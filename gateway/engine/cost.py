@@ -29,15 +29,8 @@ from graphql import (
     visit,
 )
 
-from gateway.engine.declare import (
-    DEFAULT_PAGE,
-    MUTATION_WEIGHT,
-    PAGE_LENGTH,
-    Connection,
-    Entities,
-    FieldDeclaration,
-    Mutation,
-)
+from gateway.engine.declare import DEFAULT_PAGE, MUTATION_WEIGHT, PAGE_LENGTH
+from gateway.engine.reads import Connection, Entities, FieldDeclaration, Mutation
 from gateway.engine.resolve import field_declaration, type_declaration
 from gateway.engine.source import LARGEST_PAGE
 

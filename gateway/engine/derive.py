@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.engine.declare import Derived
+from gateway.engine.reads import Derived
 from gateway.engine.source import Key, Source
 
 # What has to be loaded before a row can be made.

@@ -35,10 +35,10 @@ from gateway.engine.admit import is_awaitable
 from gateway.engine.cache import Cache
 from gateway.engine.compile import compile_plan, conditions_of
 from gateway.engine.cost import cost_of, counted_variables
-from gateway.engine.declare import Rule, Stream
 from gateway.engine.execute import Compiled, run
 from gateway.engine.plan import Uncovered
 from gateway.engine.project import projector
+from gateway.engine.reads import Rule, Stream
 from gateway.engine.resolve import field_declaration, type_declaration
 from gateway.engine.shape import Budget, TooExpensive, check_shape, introspections, limit
 from gateway.engine.variables import Signature, Variables, VariablesInvalid

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.engine.admit import Gate, Resolver, caught, sound
-from gateway.engine.declare import Entity, TypeDeclaration
+from gateway.engine.reads import Entity, TypeDeclaration
 from gateway.engine.source import Key
 from gateway.errors import BAD_USER_INPUT, FieldError
 

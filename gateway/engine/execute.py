@@ -13,10 +13,10 @@ import orjson
 
 from gateway.engine.admit import sound
 from gateway.engine.batch import Failed, Future, Outcomes
-from gateway.engine.declare import Rule
 from gateway.engine.derive import derive
 from gateway.engine.plan import Derivation, Load, Plan, Selection
 from gateway.engine.project import Projector, Unfit
+from gateway.engine.reads import Rule
 from gateway.engine.source import Arguments, Key, Source
 from gateway.engine.variables import Variables
 

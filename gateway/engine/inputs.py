@@ -7,7 +7,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from graphql import get_named_type
 
-from gateway.engine.declare import InputDeclaration, declaration_of
+from gateway.engine.declare import declaration_of
+from gateway.engine.reads import InputDeclaration
 from services.shared.errors import InvalidArgument
 
 Build = Callable[[Mapping[str, Any]], Any]

@@ -9,7 +9,7 @@ from typing import Any
 from graphql import FieldNode, GraphQLField, GraphQLNonNull, GraphQLObjectType
 
 from gateway.engine.arguments import FieldArguments
-from gateway.engine.declare import Derived, Rule, TypeDeclaration
+from gateway.engine.reads import Derived, Rule, TypeDeclaration
 from gateway.engine.resolve import type_declaration
 from gateway.engine.source import Key, Source
 

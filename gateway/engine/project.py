@@ -28,9 +28,9 @@ from graphql import (
 )
 
 from gateway.engine.admit import is_awaitable
-from gateway.engine.declare import Derived, Given, Rule
 from gateway.engine.derive import made
 from gateway.engine.plan import Entry, Load, Plan, Selection, Uncovered, nullable
+from gateway.engine.reads import Derived, Given, Rule
 from gateway.engine.resolve import says_nothing
 from gateway.errors import FieldError
 from gateway.scalars import whole_number, write_moment

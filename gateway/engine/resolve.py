@@ -23,7 +23,12 @@ from graphql import (
 )
 
 from gateway.engine.admit import Gate, Resolver, admit, admit_all, guarded, settled, sound
-from gateway.engine.declare import (
+from gateway.engine.declare import declaration_of
+from gateway.engine.derive import Missing, derive
+from gateway.engine.entities import entity_types, resolver
+from gateway.engine.inputs import message_builder
+from gateway.engine.pages import ConnectionRow
+from gateway.engine.reads import (
     Connection,
     Derived,
     Entities,
@@ -37,12 +42,7 @@ from gateway.engine.declare import (
     Stream,
     TypeDeclaration,
     Value,
-    declaration_of,
 )
-from gateway.engine.derive import Missing, derive
-from gateway.engine.entities import entity_types, resolver
-from gateway.engine.inputs import message_builder
-from gateway.engine.pages import ConnectionRow
 from gateway.engine.source import LARGEST_PAGE, Arguments
 from gateway.errors import BAD_USER_INPUT, FieldError
 from services.shared.errors import DomainError

@@ -36,7 +36,7 @@ from graphql import (
 )
 from graphql.language import NamedTypeNode
 
-from gateway.engine.declare import Connection, Join, Lookup, Mutation, Stream
+from gateway.engine.reads import Connection, Join, Lookup, Mutation, Stream
 from gateway.engine.resolve import callers, closed, field_declaration, type_declaration
 
 DOMAINS = ("accounts", "partners", "logistics", "rewards", "alliance")

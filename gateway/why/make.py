@@ -10,7 +10,7 @@ from alliance.accounts.v1.accounts_pb2 import Claim
 from alliance.common.v1.money_pb2 import Money
 from alliance.rewards.v1 import rewards_pb2 as rewards
 from gateway.accounts.sources import acts, claims, factors
-from gateway.engine.declare import Find
+from gateway.engine.reads import Find
 from gateway.logistics.sources import drop_offs
 from gateway.partners.sources import campaigns, partners, rules
 from gateway.rewards.sources import earnings, redemptions

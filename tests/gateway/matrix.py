@@ -19,8 +19,8 @@ from graphql import (
 
 from gateway.backends import Backends
 from gateway.context import Request
-from gateway.engine.declare import Mutation
 from gateway.engine.document import Documents
+from gateway.engine.reads import Mutation
 from gateway.engine.resolve import callers, field_declaration, type_declaration
 from gateway.http import formatted
 from services.shared.identity import Caller

@@ -17,7 +17,7 @@ from graphql import (
 from strawberry.types.field import StrawberryField
 
 from gateway import schema
-from gateway.engine.declare import Mutation
+from gateway.engine.reads import Mutation
 from gateway.engine.resolve import bind, callers, field_declaration, type_declaration
 from gateway.problems import camel_case, problem_of
 from services.shared.identity import CallerKind
