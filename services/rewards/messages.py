@@ -11,10 +11,10 @@ from services.rewards.domain.lots import LotKey
 from services.rewards.domain.moments import moment
 from services.rewards.domain.redemptions import Redemption, RedemptionStatus, Reward
 from services.rewards.domain.settlement import Line, Position, Settlement
-from services.rewards.ledger.ledger import Totals
 from services.rewards.ledger.lots import points_of
 from services.rewards.ledger.model import Lot, Member
 from services.rewards.ledger.postings import EntryKind
+from services.rewards.ledger.totals import Totals
 from services.rewards.service.earnings import Block
 from services.rewards.service.wallets import WalletEntry
 from services.shared import checks

@@ -1,6 +1,7 @@
 """The points ledger: a state machine over an append-only log of hash-chained blocks.
 
-Start with `ledger.Ledger`, all that the rest of the service sees; `model`, `machine` and `effects` are the rules;
+Start with `ledger.Ledger`, all that the rest of the service sees. `model`, `commands` and `events` are the words,
+`machine`, `dues` and `effects` the rules; `passages` carries points from one partition to another;
 `block`, `draft`, `engine` and `log` make commands durable; `accounts`, `projector` and `store` keep what can be read;
 `verify` doubts it all.
 

@@ -1,14 +1,6 @@
-"""The ledger as the rest of the service sees it: post commands, read accounts, entries and spends.
-
-A partner's prepaid points are allotted in the partner's home partition. Where they are needed elsewhere, a part of them
-is sent there through the log: out of here, into in-transit, in there; each step is idempotent, and one that a crash
-left half done is completed later. Near the end of a block even the last points are gathered from where they lie,
-before an issue is refused. So a block is never overdrawn, and an issue is not refused while its points are on their
-way, unless replicas take them away from each other on and on. A gift between members goes the same way.
-"""
+"""The ledger as the rest of the service sees it: post commands, read accounts, entries and spends."""
 
 import asyncio
-import random
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -18,22 +10,22 @@ from typing import NamedTuple
 from services.rewards.ledger import log, store
 from services.rewards.ledger.accounts import Accounts, Held
 from services.rewards.ledger.block import LARGEST_BLOCK, Block
-from services.rewards.ledger.commands import Cancel, Capture, Command, Give, Issue, Receive, Reverse, Send, Settle, Take
+from services.rewards.ledger.commands import Cancel, Capture, Command, Give, Issue, Receive, Reverse, Send, Settle
 from services.rewards.ledger.draft import Outcome
 from services.rewards.ledger.dues import next_due
 from services.rewards.ledger.engine import Engine
-from services.rewards.ledger.events import Captured, Given, Refusal, Sent
-from services.rewards.ledger.model import NO_PARTNER, Gift, Member, Partner, Passage
+from services.rewards.ledger.events import Captured, Given, Refusal
+from services.rewards.ledger.model import NO_PARTNER, Member
+from services.rewards.ledger.passages import Passages
 from services.rewards.ledger.postings import Record, Spend, records_of, spends
 from services.rewards.ledger.reversal import points_to_reverse
+from services.rewards.ledger.totals import Totals, totals_of
 from services.rewards.ledger.verify import Report, verify
-from services.shared.ids import new_id
 from services.shared.mongo import Database, Indexes
 
 INDEXES: Indexes = {**log.INDEXES, **store.INDEXES}
 # How often an issue goes after allotment that others take before it; each time some of them are served.
 _ATTEMPTS = 20
-_OTHERS_SECONDS = (0.005, 0.05)
 _DUE_LISTS = 20  # that one look for what is due goes through
 
 
@@ -42,21 +34,6 @@ class Cut(NamedTuple):
 
     at: int
     heads: Mapping[str, int]
-
-
-class Totals(NamedTuple):
-    """A partner's points over all partitions, those in transit included."""
-
-    partner: str
-    allotted: int
-    left: int
-    issued: int
-    cancelled: int
-    spent: int
-    expired: int
-    outstanding: int
-    liability: int
-    accepted: int
 
 
 class Ledger:
@@ -79,8 +56,7 @@ class Ledger:
             Engine(number, self.log, self.views, Accounts(number, self.views, **bounds), clock)
             for number in range(partitions)
         ]
-        self._filling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._wanted: defaultdict[tuple[int, str], int] = defaultdict(int)
+        self._passages = Passages(self.engines, self.partition)
 
     async def open(self) -> None:
         """Takes in what is stored. PartitionCountChanged if the ledger was made with another number of partitions."""
@@ -166,7 +142,7 @@ class Ledger:
             outcomes = await self.engines[partition].post(commands, linked=True, final=False)
             if all(outcome.seq for outcome in outcomes):
                 return outcomes
-            if not await self._fill(partition, commands):
+            if not await self._passages.fill(partition, commands):
                 break
         return await self.engines[partition].post(commands, linked=True)
 
@@ -199,7 +175,7 @@ class Ledger:
         arrived = False
         for event in () if isinstance(outcome.decision, Refusal) else outcome.decision:
             if isinstance(event, Given):
-                arrived = await self._deliver(self.partition(gift.member), event.gift)
+                arrived = await self._passages.deliver(event.gift)
         return outcome, arrived
 
     async def members(self, ids: Sequence[str]) -> dict[str, Member]:
@@ -238,7 +214,7 @@ class Ledger:
         """Partners' points over all partitions, by id; all partners' with None. Zeros for who has none."""
         known = [each.accounts.partners for each in self.engines]
         wanted = sorted(set(ids) if ids is not None else set().union(*known))
-        return [_totals(id, [part.get(id, NO_PARTNER) for part in known]) for id in wanted]
+        return [totals_of(id, [part.get(id, NO_PARTNER) for part in known]) for id in wanted]
 
     async def cut(self, at: int) -> Cut:
         """Where the logs stand: whatever comes behind, through this process, is later than the cut's time.
@@ -289,11 +265,7 @@ class Ledger:
 
     async def complete_passages(self) -> None:
         """Completes what a crash has left in transit."""
-        for each in self.engines:
-            for passage in each.accounts.transit.open:
-                await self._complete(each.partition, passage)
-            for gift in each.accounts.transit.gifts:
-                await self._deliver(each.partition, gift)
+        await self._passages.complete_all()
 
     async def project(self) -> None:
         """Waits until the read models have everything that this process has in its logs. No read needs it."""
@@ -323,7 +295,7 @@ class Ledger:
             if not short:
                 break
             wanted = [commands[place] for place in short]
-            filled = await self._fill(partition, wanted) and attempt < _ATTEMPTS
+            filled = await self._passages.fill(partition, wanted) and attempt < _ATTEMPTS
             for place, outcome in zip(short, await target.post(wanted, final=not filled), strict=True):
                 outcomes[place] = outcome
         return outcomes
@@ -336,64 +308,6 @@ class Ledger:
             await engine.look()
             found = (await engine.outcomes([command])).get(command)
         return found
-
-    async def _fill(self, partition: int, commands: Sequence[Command]) -> bool:
-        """Brings allotment to where issues need it; whether there is any to be had."""
-        needs: defaultdict[str, list[int]] = defaultdict(list)
-        for command in commands:
-            if isinstance(command, Issue):
-                needs[command.lots[0].issuer].append(sum(lot.points for lot in command.lots))
-        return any([await self._fill_one(partition, partner, sum(n), min(n)) for partner, n in needs.items()])
-
-    async def _fill_one(self, partition: int, partner: str, need: int, least: int) -> bool:
-        key = (partition, partner)
-        self._wanted[key] += need
-        async with self._filling[partner]:
-            wanted = self._wanted[key]  # what others wait for here comes with it
-            self._wanted[key] -= need
-            if self._left(partition, partner) >= need:
-                return True  # another one has brought it meanwhile
-            await asyncio.gather(*(engine.look() for engine in self.engines))
-            await self.complete_passages()
-            parts = [engine.accounts.partners.get(partner, NO_PARTNER) for engine in self.engines]
-            left = [part.left for part in parts]
-            if sum(left) + sum(part.sent - part.received for part in parts) < least:
-                return False
-            wanted -= left[partition]
-            home = self.partition(partner)
-            brought = 0
-            for source in sorted(range(len(left)), key=lambda number: number != home):
-                if source == partition or brought >= wanted or not left[source]:
-                    continue
-                share = left[source] // len(left) if source == home else 0
-                brought += await self._move(partner, source, partition, max(wanted - brought, share))
-        if not brought and wanted > 0:
-            await asyncio.sleep(random.uniform(*_OTHERS_SECONDS))  # another replica has them on their way
-        return True
-
-    def _left(self, partition: int, partner: str) -> int:
-        return self.engines[partition].accounts.partners.get(partner, NO_PARTNER).left
-
-    async def _move(self, partner: str, source: int, target: int, points: int) -> int:
-        outcome = (await self.engines[source].post([Send(new_id("passage"), partner, points, target)]))[0]
-        for event in outcome.decision:
-            if isinstance(event, Sent):
-                await self._complete(source, event.passage)
-                return event.passage.points
-        return 0  # there was nothing
-
-    async def _complete(self, source: int, passage: Passage) -> None:
-        receive = Receive(f"in:{passage.id}", passage.partner, passage.points, passage.id)
-        await self.engines[passage.to].post([receive])
-        await self.engines[source].post([Settle(f"done:{passage.id}", passage.id)])
-
-    async def _deliver(self, source: int, gift: Gift) -> bool:
-        id, giver, to, lots = gift
-        (outcome,) = await self.engines[self.partition(to)].post([Take(f"in:{id}", to, id, giver, lots)])
-        if outcome.refusal:
-            await self.engines[source].post([Take(f"back:{id}", giver, id, giver, lots)])
-        await self.engines[source].post([Settle(f"done:{id}", id)])
-        return outcome.refusal is None
 
     async def _held(self, member: str) -> Held:
         return (await self.engines[self.partition(member)].accounts.members([member]))[member]
@@ -416,21 +330,3 @@ async def as_stored(database: Database) -> Ledger | None:
     if "partitions" not in counts:
         return None
     return Ledger(database, counts["partitions"], lambda: 0, buckets=counts.get("buckets", 1))
-
-
-def _totals(id: str, parts: Sequence[Partner]) -> Totals:
-    whole = Partner(*map(sum, zip(*parts, strict=True)))
-    return Totals(
-        partner=id,
-        allotted=whole.allotted,
-        # What is in transit has been sent and not received yet; where it arrives, it may be issued.
-        left=whole.left + whole.sent - whole.received,
-        issued=whole.issued,
-        cancelled=whole.cancelled,
-        spent=whole.spent,
-        expired=whole.expired,
-        # Gifts in transit are still somebody's.
-        outstanding=whole.outstanding + whole.given - whole.taken,
-        liability=whole.liability + whole.given_value - whole.taken_value,
-        accepted=whole.accepted,
-    )

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from services.rewards.domain.moments import millis
 from services.rewards.ledger.dues import due
-from services.rewards.ledger.ledger import Ledger, Totals
+from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.model import Member
 from services.rewards.ledger.postings import Entry
+from services.rewards.ledger.totals import Totals
 from services.rewards.ledger.verify import Report
 from services.shared import checks
 from services.shared.clock import Clock
