@@ -81,7 +81,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     overload = Overload(settings.requests_in_flight, settings.loop_lag_seconds)
     measures.observe(documents.ways, documents.cache)
     measures.observe_doors(overload, accounts)
-    sockets = WebSocketEndpoint(live, settings.live, callers, settings.issuer_url)
+    sockets = WebSocketEndpoint(live, settings.live, callers, brands, settings.issuer_url)
     health = Health(backends)
     routes: list[BaseRoute] = [
         Route(GRAPHQL_PATH, graphql.answer, methods=["GET", "POST"]),

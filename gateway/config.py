@@ -53,9 +53,6 @@ class LiveLimits(BaseSettings):
     )
     send_seconds: float = Field(default=20.0, gt=0, description="how long a client may take to take a message")
     buffered_events: int = Field(default=256, ge=1, description="events that wait for a slow subscriber at most")
-    origins: frozenset[str] = Field(
-        default=frozenset(), description="web origins whose pages may open WebSockets, beside our own"
-    )
 
 
 class StrangerLimits(RequestLimits):

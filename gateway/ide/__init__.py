@@ -26,7 +26,35 @@ ASSETS = (
 )
 
 _START = """
-const fetcher = GraphiQL.createFetcher({ url: "/graphql" });
+const answered = GraphiQL.createFetcher({ url: "/graphql" });
+// Subscriptions come as server-sent events.
+async function* followed(asked, headers) {
+  const response = await fetch("/graphql", {
+    method: "POST",
+    headers: { "content-type": "application/json", accept: "text/event-stream", ...headers },
+    body: JSON.stringify(asked),
+  });
+  if (!response.ok) return yield await response.json();
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (let rest = ""; ; ) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const events = (rest + value).split("\\n\\n");
+      rest = events.pop();
+      for (const event of events) {
+        const data = event.split("\\n").find((line) => line.startsWith("data: "));
+        if (data) yield JSON.parse(data.slice(6));
+      }
+    }
+  } finally {
+    await reader.cancel();
+  }
+}
+const subscribes = (asked, document) => document?.definitions.some((each) =>
+  each.operation === "subscription" && (!asked.operationName || each.name?.value === asked.operationName));
+const fetcher = (asked, options) => subscribes(asked, options?.documentAST)
+  ? followed(asked, options.headers) : answered(asked, options);
 const root = ReactDOM.createRoot(document.getElementById("graphiql"));
 root.render(React.createElement(GraphiQL, {
   fetcher,

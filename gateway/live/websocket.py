@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.answers import Refusal
 from gateway.asked import Asked, asked_of
+from gateway.brands import Brands
 from gateway.callers import Callers, Session
 from gateway.config import LiveLimits
 from gateway.limits import RateExceeded
@@ -39,6 +40,8 @@ _LONGEST_REASON = 120
 _LONGEST_ID = 100
 _CLOSE_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 0.25
+# Messages before connection_init, which nobody pays for.
+_MOST_BEFORE_INIT = 10
 
 
 class _Close(Exception):
@@ -57,12 +60,13 @@ class WebSocketEndpoint:
     live: Live
     limits: LiveLimits
     callers: Callers
+    brands: Brands
     own_origin: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
         if not self._may_come(socket):
-            refusal = {"error": "Pages of this origin may not open WebSockets here; the operator can allow it."}
+            refusal = {"error": "Pages of this origin may not open WebSockets here; their brand has to declare it."}
             await socket.send_denial_response(JSONResponse(refusal, 403))
             return
         try:
@@ -74,9 +78,11 @@ class WebSocketEndpoint:
             )
 
     def _may_come(self, socket: WebSocket) -> bool:
-        """Whether the page, if it is one, may: a browser tells where it is from, and lets any page open a WebSocket."""
+        """Whether the page, if it is one, may: browsers let any page open a WebSocket, and tell where it is from. Ours
+        may, and those that brands have declared.
+        """
         origin = socket.headers.get("origin")
-        if origin is None or origin == self.own_origin or origin in self.limits.origins:
+        if origin is None or origin == self.own_origin or origin in self.brands.origins:
             return True
         return urlsplit(origin).netloc == socket.headers.get("host")
 
@@ -95,6 +101,7 @@ class _Connection:
         self._session: Session | None = None
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._seats = ExitStack()
+        self._unpaid = 0
         self._ending: _Close | None = None
         self._waiting = asyncio.timeout(self._limits.init_seconds)
 
@@ -148,7 +155,20 @@ class _Connection:
             raise _invalid("a message is an object with `type`, and its payload one, too")
         return message
 
+    def _pay(self) -> None:
+        """For a message: who sends them faster than they may ask is closed."""
+        if self._session is None:
+            self._unpaid += 1
+            if self._unpaid > _MOST_BEFORE_INIT:
+                raise _invalid("begin with connection_init")
+            return
+        try:
+            self._session.account.pay(1)
+        except RateExceeded as exceeded:
+            raise _Close(TRY_AGAIN_LATER, str(exceeded)) from exceeded
+
     async def _take(self, message: Mapping[str, Any]) -> None:
+        self._pay()
         payload = message.get("payload")
         match message.get("type"):
             case "connection_init":

@@ -1,7 +1,7 @@
 """The gateway on a port of its own, for those who hold connections open."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +50,14 @@ class Served:
 
 
 @asynccontextmanager
-async def served(alliance: FakeAlliance, keys: Path, **limits: Any) -> AsyncIterator[Served]:
-    """A gateway with these limits on what is live."""
-    settings = settings_of(alliance, keys, live=LiveLimits(**limits))
+async def served(
+    alliance: FakeAlliance, keys: Path, *, settings: Mapping[str, Any] | None = None, **limits: Any
+) -> AsyncIterator[Served]:
+    """A gateway with these limits on what is live, and other settings."""
+    made = settings_of(alliance, keys, live=LiveLimits(**limits), **(settings or {}))
     telemetry = Telemetry()
-    app = create_app(settings, telemetry)
-    server = Server(app, settings)
+    app = create_app(made, telemetry)
+    server = Server(app, made)
     listening = listen("127.0.0.1:0")
     task = asyncio.create_task(server.serve(sockets=[listening]))
     await until(lambda: server.started)

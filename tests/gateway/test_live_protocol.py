@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from deploy.local.keys import token_key
+from gateway.config import Rates
 from gateway.tokens import TokenKeys, Tokens
 from services.shared.ids import new_id
 from tests.gateway.conftest import URL, World
@@ -22,16 +23,19 @@ SUBSCRIBE = {"id": "1", "type": "subscribe", "payload": {"query": IMPACT}}
 
 
 @pytest.fixture(scope="module")
-async def gateway(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Served]:
+async def gateway(
+    alliance: FakeAlliance, keys: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
     limits = {
         "init_seconds": 0.3,
         "subscriptions_per_connection": 2,
         "connections_per_client": 3,
         "message_bytes": 4_096,
         "keepalive_seconds": 0.2,
-        "origins": frozenset({"https://shop.example"}),
     }
-    async with served(alliance, keys, **limits) as gateway:
+    brands = tmp_path_factory.mktemp("brands")
+    (brands / f"{new_id('partner')}.json").write_text('{"origins": ["https://shop.example"]}')
+    async with served(alliance, keys, settings={"brands_folder": brands}, **limits) as gateway:
         yield gateway
 
 
@@ -105,6 +109,7 @@ async def test_who_does_not_initialise_in_time_is_closed(gateway: Served):
         ([INIT, {"type": "subscribe", "id": "1", "payload": {"query": 1}}], 4400),
         ([{"type": "connection_init", "payload": {"authorization": "Bearer forged"}}], 4403),
         ([{"type": "connection_init", "payload": {"authorization": 7}}], 4403),
+        ([{"type": "ping"}] * 11, 4400),
         ([{"type": "ping", "payload": {"long": "x" * 5_000}}], 1009),
     ],
 )
@@ -221,3 +226,20 @@ async def test_limits_of_documents_hold_for_subscriptions(gateway: Served):
         await client.subscribe(deep)
         error = (await client.hear())["payload"][0]["extensions"]
         assert error["code"] == "DOCUMENT_TOO_EXPENSIVE", json.dumps(error)
+
+
+async def test_who_sends_messages_faster_than_they_may_ask_is_closed(alliance: FakeAlliance, keys: Path):
+    rates = Rates(member=1, burst_seconds=5)
+    async with served(alliance, keys, settings={"rates": rates}) as gateway:
+        token = gateway.member(new_id("member"))
+        async with socket(gateway.url, token) as client:
+            for _ in range(20):
+                await client.say({"type": "ping"})
+            while True:
+                try:
+                    assert (await client.hear())["type"] == "pong"
+                except ConnectionClosed:
+                    break
+            code, reason = await client.closed()
+    assert code == 1013
+    assert "per second" in reason
