@@ -9,16 +9,26 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from graphql import GraphQLSchema
+from graphql import (
+    ExecutionResult,
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLSchema,
+    get_nullable_type,
+    is_list_type,
+    is_required_input_field,
+)
 
 from alliance.accounts.v1 import accounts_pb2
 from alliance.rewards.v1 import rewards_pb2
 from deploy.local.keys import trust_file
 from gateway import schema
 from gateway.backends import Backends
+from gateway.context import Request
 from gateway.engine.document import Documents
-from gateway.engine.resolve import bind
+from gateway.engine.resolve import bind, callers, field_declaration
 from gateway.engine.shape import Budget
+from gateway.errors import FieldError
 from gateway.problems import problem_of
 from services.shared.identity import Caller, CallerKind, Verifier
 from services.shared.ids import new_id
@@ -170,24 +180,28 @@ def matrix(built: GraphQLSchema, world: World) -> Matrix:
 
 
 @pytest.fixture(scope="module")
-async def outcomes(
-    alliance: FakeAlliance, keys: Path, built: GraphQLSchema, matrix: Matrix, world: World, viewers: dict[str, Caller]
-) -> AsyncIterator[tuple[Mapping[str, Mapping[str, str]], Mapping[str, Mapping[str, str]]]]:
+async def asker(alliance: FakeAlliance, keys: Path, built: GraphQLSchema) -> AsyncIterator[Asker]:
     backends = Backends(settings_of(alliance, keys), Telemetry(None))
     documents = Documents(
         built, BUDGET, most_bytes=10**6, most_tokens=10**5, cached=100, cached_bytes=10**6, introspection=True
     )
-    asker = Asker(documents, backends)
+    yield Asker(documents, backends)
+    await backends.close()
+
+
+@pytest.fixture(scope="module")
+async def outcomes(
+    asker: Asker, matrix: Matrix, world: World, viewers: dict[str, Caller]
+) -> tuple[Mapping[str, Mapping[str, str]], Mapping[str, Mapping[str, str]]]:
     questions = matrix.questions()
     entities = {
         representation["__typename"]: f"ALIAS: _entities(representations: [{literal(representation)}]) {{ __typename }}"
         for representation in representations(world)
     }
-    yield (
+    return (
         {name: await asker.outcomes(questions, viewer) for name, viewer in viewers.items()},
         {name: await asker.outcomes(entities, viewer) for name, viewer in viewers.items()},
     )
-    await backends.close()
 
 
 def literal(value: Any) -> str:
@@ -221,3 +235,50 @@ def test_a_stranger_sees_no_more_than_anybody_else(outcomes: Any):
     for name, outcome in found["stranger"].items():
         if outcome == YES:
             assert {found[viewer][name] for viewer in found} == {YES}, name
+
+
+def sample(type: Any) -> Any:
+    """A value of an input type."""
+    inner = get_nullable_type(type)
+    if is_list_type(inner):
+        return [sample(inner.of_type)]
+    if isinstance(inner, GraphQLInputObjectType):
+        return {name: sample(field.type) for name, field in inner.fields.items() if is_required_input_field(field)}
+    if isinstance(inner, GraphQLEnumType):
+        return next(iter(inner.values))
+    plain = {
+        "DateTime": "2026-03-01T08:30:00Z",
+        "Base64": "eA==",
+        "Boolean": True,
+        "ID": "x",
+        "String": "x",
+        "Float": 1.0,
+    }
+    return plain.get(inner.name, 1)
+
+
+async def test_nobody_changes_what_the_rpc_of_a_mutation_does_not_let_them(
+    alliance: FakeAlliance, asker: Asker, built: GraphQLSchema, viewers: dict[str, Caller]
+):
+    mutation: Any = built.mutation_type
+    for name, of in mutation.fields.items():
+        declared: Any = field_declaration(of)
+        allowed = callers(declared.read)
+        text = f"mutation ($input: {of.args['input'].type}) {{ {name}(input: $input) {{ __typename }} }}"
+        operation = asker.documents.operation(asker.documents.prepare(text), None)
+        for viewer in viewers.values():
+            alliance.reset()
+            request = Request(viewer, asker.backends, "r")
+            answer = await asker.documents.answer(operation, {"input": sample(of.args["input"].type)}, request)
+            assert isinstance(answer, ExecutionResult)
+            code = {error.original_error.extensions["code"] for error in answer.errors or () if refused(error)}
+            if viewer.kind in allowed:
+                assert not code, f"{name} by {viewer.kind}"
+                assert alliance.calls, f"{name} by {viewer.kind}"
+            else:
+                assert code == {"UNAUTHENTICATED" if viewer.kind is CallerKind.ANYONE else "FORBIDDEN"}, name
+                assert not alliance.calls, f"{name} by {viewer.kind}"
+
+
+def refused(error: Any) -> bool:
+    return isinstance(error.original_error, FieldError)
