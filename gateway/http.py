@@ -32,6 +32,7 @@ from gateway.metrics import FAILED, OK, Measures, outcome_of
 from gateway.negotiation import EVENTS, GRAPHQL, JSON, accepts_events, media_type, wants_page
 from gateway.persisted import DocumentRefused, Persisted
 from gateway.tokens import TokenInvalid
+from gateway.tracing import describe
 
 _GRACE_SECONDS = 0.5
 
@@ -147,6 +148,7 @@ class GraphQLEndpoint:
         finally:
             expiry.cancel()
             self.measures.executed(operation, outcome, began)
+            describe(operation, outcome)
 
     def _subscribes(self, asked: Asked, session: Session) -> bool:
         """Whether a subscription is asked for; what is not a document at all is refused as any other."""

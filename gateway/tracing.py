@@ -11,6 +11,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.engine.document import Operation
+from gateway.metrics import FAILED
 from services.shared.telemetry import extract
 
 _NOBODY = context.Context()
@@ -59,6 +61,19 @@ class Tracing:
         if path in self._routes:
             named, attributes["http.route"] = f"{named} {path}", path
         return self._tracer.start_span(named, parent, SpanKind.SERVER, attributes)
+
+
+def describe(operation: Operation, outcome: str) -> None:
+    """Tells the request's span what was asked, by the conventions for GraphQL, and what came of it."""
+    span = trace.get_current_span()
+    if not span.is_recording():
+        return
+    span.set_attribute("graphql.operation.type", operation.type)
+    if operation.node.name is not None:
+        span.set_attribute("graphql.operation.name", operation.node.name.value)
+    span.set_attribute("alliance.outcome", outcome)
+    if outcome == FAILED:
+        span.set_status(Status(StatusCode.ERROR))
 
 
 def _telling(send: Send, span: Span) -> Send:

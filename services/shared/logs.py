@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -17,13 +17,15 @@ def trace_id() -> str:
     return format(context.trace_id, "032x") if context.is_valid else ""
 
 
-def start(service: str, level: str) -> None:
-    """Sets up this process's logs; once, before the first line."""
+def start(service: str, level: str, send: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+    """Sets up this process's logs; once, before the first line. `send` is called with each line, too."""
 
     def identify(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["service"] = service
         if found := trace_id():
             event["trace_id"] = found
+        if send is not None:
+            send(event)
         return event
 
     processors: list[Any] = [

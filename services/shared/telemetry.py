@@ -1,6 +1,7 @@
 """Logs, traces and metrics of a process. Logs are JSON lines on standard output with the trace's id; traces go out by
 OTLP when the standard OTEL_* variables name an endpoint, and cost nothing otherwise; metrics are always counted, and
-read at ALLIANCE_METRICS_LISTEN, or sent by OTLP when OTEL_METRICS_EXPORTER says so.
+read at ALLIANCE_METRICS_LISTEN. Metrics and logs go by OTLP, too, where OTEL_METRICS_EXPORTER or OTEL_LOGS_EXPORTER is
+`otlp`.
 """
 
 import os
@@ -61,14 +62,21 @@ def start(service: str, log_level: str = "INFO", metrics_listen: str = "") -> Te
     """Sets up this process's logs, its metrics, and its traces if an OTLP endpoint is configured. Once, from
     `__main__`. SystemExit if `metrics_listen` (host:port, empty for none) is taken.
     """
-    logs.start(service, log_level)
     resource = Resource.create({"service.name": service})
+    stops: list[Callable[[], None]] = []
+    if _sends_also("LOGS"):
+        from services.shared.logs_otlp import LogSender
+
+        sender = LogSender(resource)
+        logs.start(service, log_level, sender)
+        stops.append(sender.stop)
+    else:
+        logs.start(service, log_level)
     meter = Meter()
     observe_process(meter)
-    stops: list[Callable[[], None]] = []
     if metrics_listen:
         stops.append(_endpoint(metrics_listen, meter, resource).stop)
-    if _sends_metrics():
+    if _sends_also("METRICS"):
         from services.shared.metrics.otlp import Sender
 
         period_seconds = int(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL") or _METRICS_PERIOD_MILLIS) / 1_000
@@ -120,6 +128,8 @@ def _sends(signal: str) -> bool:
     return any(os.environ.get(name) for name in names)
 
 
-def _sends_metrics() -> bool:
-    """Only when asked for: where there is a Prometheus, everything would be there twice."""
-    return _sends("METRICS") and os.environ.get("OTEL_METRICS_EXPORTER", "none") == "otlp"
+def _sends_also(signal: str) -> bool:
+    """METRICS and LOGS only when asked for: where there are a Prometheus and a reader of standard output, everything
+    would be there twice.
+    """
+    return _sends(signal) and os.environ.get(f"OTEL_{signal}_EXPORTER", "none") == "otlp"

@@ -64,3 +64,18 @@ async def test_a_service_counts_its_calls_and_what_they_cost_the_database(mongod
     assert metrics.value("db_client_operation_duration_seconds_count", **inserts) >= 1
     assert metrics.value("db_client_connection_count", db_client_connection_state="idle") >= 1
     assert process.stop() == 0
+
+
+async def test_log_lines_are_sent_where_a_collector_wants_them(mongodb_uri: str, keys: Path, tmp_path: Path):
+    with receiving() as collector:
+        environment = collector.environment() | {"OTEL_LOGS_EXPORTER": "otlp"}
+        process = ServiceProcess("partners", mongodb_uri, keys, tmp_path / "log", **environment)
+        process.start()
+        assert process.stop() == 0
+    lines = {record.body.string_value: record for _, record in collector.logs.lines}
+    assert lines["serving"].severity_text == "INFO"
+    attributes = {item.key: item.value.string_value for item in lines["listening"].attributes}
+    assert attributes["address"] == process.target
+    printed = [json.loads(line)["event"] for line in process.log_text().splitlines()]
+    # What is told after the last were sent stays in the process's own log.
+    assert set(printed) - set(lines) <= {"stopped"}
