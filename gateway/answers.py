@@ -1,6 +1,9 @@
 """What is sent back: answers and refusals as JSON, errors in their one form."""
 
+import asyncio
+import gzip
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -8,17 +11,24 @@ from graphql import GraphQLError
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import FieldError, field_error, masked
-from gateway.negotiation import GRAPHQL, JSON
 from services.shared.telemetry import log, trace_id
 
-NO_STORE = {"Cache-Control": "no-store", "Vary": "Accept, Authorization"}
-_HEADERS = {
-    type: tuple(
-        (name.lower().encode(), value.encode())
-        for name, value in {"Content-Type": f"{type}; charset=utf-8", **NO_STORE}.items()
-    )
-    for type in (GRAPHQL, JSON)
-}
+_VARY = "Accept, Accept-Encoding, Authorization, Origin"
+NO_STORE = {"Cache-Control": "no-store", "Vary": _VARY}
+# Smaller answers fit into one packet as they are.
+_WORTH_COMPRESSING = 1_400
+# Compressing more than this would keep everybody else waiting.
+_COMPRESSED_AT_ONCE = 128 << 10
+_LEVEL = 3
+
+
+@lru_cache(maxsize=256)
+def _headers(type: str, max_age: int) -> tuple[tuple[bytes, bytes], ...]:
+    """What all answers of a media type have, that may be kept for so many seconds."""
+    # What everybody sees alike is the same with each token, and without one.
+    cached = {"Cache-Control": f"public, max-age={max_age}", "Vary": "Accept, Accept-Encoding, Origin"}
+    headers = {"Content-Type": f"{type}; charset=utf-8", **(cached if max_age else NO_STORE)}
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 
 class Refusal(Exception):
@@ -43,18 +53,40 @@ class Refusal(Exception):
 class Answer:
     """A response of JSON, as an ASGI application; says the same as Starlette's in a fraction of the time."""
 
-    def __init__(self, body: bytes, status: int, type: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, body: bytes, status: int, type: str, headers: Mapping[str, str] | None = None, max_age: int = 0
+    ) -> None:
+        """`max_age`: seconds for which any cache may keep it; 0: none may."""
         self._body = body
         self._status = status
         self._headers = [
-            *_HEADERS[type],
-            (b"content-length", str(len(body)).encode()),
+            *_headers(type, max_age),
             *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-        await send({"type": "http.response.body", "body": self._body})
+        body, headers = self._body, self._headers
+        if len(body) >= _WORTH_COMPRESSING and _takes_gzip(scope):
+            at_once = len(body) <= _COMPRESSED_AT_ONCE
+            body = _compressed(body) if at_once else await asyncio.to_thread(_compressed, body)
+            headers.append((b"content-encoding", b"gzip"))
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"accept-encoding":
+            for coding in value.decode("latin-1").lower().split(","):
+                named, _, quality = coding.replace(" ", "").partition(";q=")
+                if named in ("gzip", "*"):
+                    return quality.strip("0.") != "" if quality else True
+    return False
+
+
+def _compressed(body: bytes) -> bytes:
+    return gzip.compress(body, _LEVEL, mtime=0)
 
 
 def response(content: Mapping[str, Any], status: int, type: str, headers: Mapping[str, str] | None = None) -> Answer:

@@ -22,6 +22,7 @@ from gateway.backends import Backends
 from gateway.brands import Brands
 from gateway.callers import Callers
 from gateway.config import RequestLimits, Settings
+from gateway.cors import Cors
 from gateway.engine.document import Allowance, Documents
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget
@@ -77,7 +78,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     events = EventStreams(live, settings.live)
     accounts = Accounts(settings.rates)
     callers = Callers(tokens, accounts, settings.trusted_proxies)
-    graphql = GraphQLEndpoint(documents, persisted, backends, callers, settings, ide.page(), measures, events)
+    graphql = GraphQLEndpoint(documents, persisted, brands, backends, callers, settings, ide.page(), measures, events)
     overload = Overload(settings.requests_in_flight, settings.loop_lag_seconds)
     measures.observe(documents.ways, documents.cache)
     measures.observe_doors(overload, accounts)
@@ -116,7 +117,8 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
                 Shedding, overload=overload, shed=measures.shed, retry_after_seconds=settings.overload_retry_seconds
             ),
             *_tracing(telemetry, paths),
-            Middleware(Envelope, measures=measures, paths=paths),
+            Middleware(Envelope, measures=measures, paths=paths, traced=telemetry.tracing),
+            Middleware(Cors, brands=brands, path=GRAPHQL_PATH),
             Middleware(Direct, graphql=graphql),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -209,8 +211,9 @@ class Health:
 class Envelope:
     """What every response carries: the request's id and security headers; and one form for what nobody expected."""
 
-    def __init__(self, app: ASGIApp, measures: Measures, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, paths: frozenset[str], *, traced: bool) -> None:
         self._app = app
+        self._traced = traced
         self._measures = measures
         self._paths = paths
 
@@ -232,6 +235,8 @@ class Envelope:
                 headers = [*message.get("headers", ()), *_SECURITY, (b"x-request-id", request_id.encode("latin-1"))]
                 if _POLICY[0] not in dict(headers):
                     headers.append(_POLICY)
+                if self._traced and (found := trace_id()):
+                    headers.append((b"x-trace-id", found.encode()))
                 message["headers"] = headers
             await send(message)
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from gateway.answers import NO_STORE, Answer, Refusal, error_body, formatted, response
 from gateway.asked import Asked, from_body, from_url
 from gateway.backends import Backends
+from gateway.brands import Brands
 from gateway.callers import Callers, Session
 from gateway.config import Settings
 from gateway.context import Request
@@ -22,6 +23,7 @@ from gateway.errors import (
     BAD_USER_INPUT,
     DOCUMENT_INVALID,
     DOCUMENT_TOO_EXPENSIVE,
+    FORBIDDEN,
     SERVICE_UNAVAILABLE,
     UNAUTHENTICATED,
     FieldError,
@@ -43,6 +45,7 @@ class GraphQLEndpoint:
 
     documents: Documents
     persisted: Persisted
+    brands: Brands
     backends: Backends
     callers: Callers
     settings: Settings
@@ -70,6 +73,7 @@ class GraphQLEndpoint:
                 session = self._session(http)
                 # Whoever owes is refused before anything is read.
                 session.account.pay(1)
+                self._check_origin(http, session)
                 limits = self.settings.stranger_limits if session.stranger else self.settings.limits
                 asked = from_url(http) if get else await from_body(http, limits.body_bytes)
                 if type is None or (events and self._subscribes(asked, session)):
@@ -136,7 +140,7 @@ class GraphQLEndpoint:
             result = await self.documents.answer(operation, asked.variables, request, stranger=session.stranger)
             outcome = OK
             if isinstance(result, bytes):
-                return Answer(b'{"data":' + result + b"}", 200, type)
+                return Answer(b'{"data":' + result + b"}", 200, type, max_age=operation.max_age)
             if not result.errors:
                 return response({"data": result.data}, 200, type)
             errors = [formatted(error, BAD_USER_INPUT, session.id) for error in result.errors]
@@ -156,6 +160,15 @@ class GraphQLEndpoint:
             return self.persisted.operation(asked, session).node.operation is OperationType.SUBSCRIPTION
         except (DocumentInvalid, DocumentRefused, TooExpensive):
             return False
+
+    def _check_origin(self, http: HttpRequest, session: Session) -> None:
+        """A token belongs on the pages of its own brand; on those of another it has been taken along."""
+        origin = http.headers.get("origin")
+        if origin is None or session.stranger or not session.viewer.partner_id or origin not in self.brands.origins:
+            return
+        if origin not in self.brands.of(session.viewer.partner_id).origins:
+            message = "This page's origin is declared by another brand than the token's; use a token of that brand."
+            raise Refusal(403, FORBIDDEN, message, reason="ORIGIN_NOT_ALLOWED")
 
     def _too_many(self, exceeded: RateExceeded, type: str, request_id: str) -> Answer:
         self.measures.refused(exceeded.error)

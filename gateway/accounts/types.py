@@ -70,6 +70,7 @@ class ActStatus(Enum):
     rule=PUBLIC,
     key="id",
     source=sources.factors,
+    max_age=3_600,
 )
 class Factor:
     id: strawberry.ID = value("For example metro-trip-2025.")

@@ -67,6 +67,7 @@ def federated(
     name: str | None = None,
     shareable: bool = False,
     weight: int = 1,
+    max_age: int | None = 0,
 ) -> Callable[[T], T]:
     """An object type whose rows are messages; with a key, an entity of the federation.
 
@@ -74,7 +75,7 @@ def federated(
     """
 
     def decorate(cls: T) -> T:
-        cls.__declaration__ = TypeDeclaration(message, rule, key, source, weight)  # type: ignore[attr-defined]
+        cls.__declaration__ = TypeDeclaration(message, rule, key, source, weight, max_age)  # type: ignore[attr-defined]
         return strawberry.federation.type(
             cls,
             name=name,
@@ -88,10 +89,16 @@ def federated(
 
 
 def shape(
-    description: str, *, rule: Rule, name: str | None = None, shareable: bool = False, weight: int = 1
+    description: str,
+    *,
+    rule: Rule,
+    name: str | None = None,
+    shareable: bool = False,
+    weight: int = 1,
+    max_age: int | None = 0,
 ) -> Callable[[T], T]:
     """An object type that is not a message: the gateway makes its rows."""
-    return federated(None, description, rule=rule, name=name, shareable=shareable, weight=weight)
+    return federated(None, description, rule=rule, name=name, shareable=shareable, weight=weight, max_age=max_age)
 
 
 def request_input(message: type[Message], description: str) -> Callable[[T], T]:

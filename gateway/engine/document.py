@@ -36,6 +36,7 @@ from gateway.engine.cache import Cache
 from gateway.engine.compile import compile_plan, conditions_of
 from gateway.engine.cost import cost_of, counted_variables
 from gateway.engine.execute import Compiled, run
+from gateway.engine.hints import max_age_of
 from gateway.engine.plan import Uncovered
 from gateway.engine.project import projector
 from gateway.engine.reads import Rule, Stream
@@ -94,6 +95,8 @@ class Operation:
     plans: OrderedDict[tuple[Any, ...], Compiled | None] = field(default_factory=OrderedDict)
     costs: dict[tuple[Any, ...], int] = field(default_factory=dict)
     counted: tuple[str, ...] = ()
+    # Seconds for which an answer without errors may be kept by any cache.
+    max_age: int = 0
     # What it is counted under: its type, and the one root field that it asks for.
     type: str = field(init=False)
     field: str = field(init=False)
@@ -234,7 +237,13 @@ class Documents:
                 )
             )
         signature = Signature(self._schema, node)
-        operation = Operation(document, node, signature, counted=counted_variables(document.node))
+        operation = Operation(
+            document,
+            node,
+            signature,
+            counted=counted_variables(document.node),
+            max_age=max_age_of(self._schema, document.node, node),
+        )
         document.operations[name] = operation
         return operation
 

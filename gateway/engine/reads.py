@@ -179,6 +179,8 @@ class TypeDeclaration:
     source: Source | None = None
     # What one object of it costs.
     weight: int = 1
+    # Seconds for which caches may keep an answer that has it, if everybody sees it alike; None: as what it is part of.
+    max_age: int | None = 0
 
 
 @dataclass(frozen=True)

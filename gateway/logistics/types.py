@@ -26,7 +26,7 @@ class Material(Enum):
     REUSABLE_BOX = enum_value(pb.MATERIAL_REUSABLE_BOX, "A parcel box that goes round again, by the piece.")
 
 
-@federated(latlng_pb2.LatLng, "A place on earth, WGS 84.", rule=INHERITED)
+@federated(latlng_pb2.LatLng, "A place on earth, WGS 84.", rule=INHERITED, max_age=None)
 class Location:
     latitude: float = value("Degrees north, -90 to 90.")
     longitude: float = value("Degrees east, -180 to 180.")
@@ -38,6 +38,7 @@ class Location:
     rule=PUBLIC,
     key="id",
     source=sources.recycling_points,
+    max_age=60,
 )
 class RecyclingPoint:
     id: strawberry.ID = value("TypeID with prefix point.")

@@ -110,7 +110,7 @@ class Campaign:
     )
 
 
-@federated(pb.Partner, "A brand of the alliance.", rule=PUBLIC, key="id", source=sources.partners)
+@federated(pb.Partner, "A brand of the alliance.", rule=PUBLIC, key="id", source=sources.partners, max_age=60)
 class Partner:
     id: strawberry.ID = value("TypeID with prefix partner.")
     name: str = value("What the brand is called.")

@@ -141,7 +141,7 @@ class Entry:
     why: WhyType | None = derived("Why the wallet moved.", why.of_entry, reads=why.READS)
 
 
-@federated(pb.Reward, "Something a partner gives for points.", rule=PUBLIC, key="id", source=sources.rewards)
+@federated(pb.Reward, "Something a partner gives for points.", rule=PUBLIC, key="id", source=sources.rewards, max_age=5)
 class Reward:
     id: strawberry.ID = value("TypeID with prefix reward.")
     partner: Partner | None = join(partners, "Who gives it.", on="partner_id")

@@ -1,0 +1,61 @@
+"""Which pages may read answers: those from the origins that brands declare, by the Fetch standard's CORS protocol.
+
+Before there is a token, any brand's origin will do; with one, only the origins of that token's own brand. Credentials
+in the sense of the standard (cookies) are never taken, and no wildcard is ever answered.
+"""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.brands import Brands
+
+_MAX_AGE_SECONDS = 600
+_ALLOWED = (
+    (b"access-control-allow-methods", b"GET, POST"),
+    (
+        b"access-control-allow-headers",
+        b"accept, authorization, content-type, last-event-id, traceparent, tracestate, x-request-id",
+    ),
+    (b"access-control-max-age", str(_MAX_AGE_SECONDS).encode()),
+)
+_EXPOSED = (b"access-control-expose-headers", b"retry-after, x-request-id, x-trace-id")
+
+
+class Cors:
+    """Answers preflights of one path, and adds to its answers who may read them."""
+
+    def __init__(self, app: ASGIApp, brands: Brands, path: str) -> None:
+        self._app = app
+        self._brands = brands
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = origin_of(scope) if scope["type"] == "http" and scope["path"] == self._path else ""
+        if not origin:
+            await self._app(scope, receive, send)
+            return
+        declared = origin in self._brands.origins
+        allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
+        if scope["method"] == "OPTIONS" and _asks_first(scope):
+            headers = [(b"vary", b"Origin"), *([allowed, *_ALLOWED] if declared else [])]
+            await send({"type": "http.response.start", "status": 204 if declared else 403, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and declared:
+                message["headers"] = [*message.get("headers", ()), allowed, _EXPOSED]
+            await send(message)
+
+        await self._app(scope, receive, told)
+
+
+def origin_of(scope: Scope) -> str:
+    """The origin of the page that asks; empty if none does, or none that it tells."""
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def _asks_first(scope: Scope) -> bool:
+    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
