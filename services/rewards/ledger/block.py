@@ -4,7 +4,7 @@ The payload has a line for each command, in JSON without spaces: [command, outco
 that they hold are arrays that begin with a number for their type, then have the fields in order. There is exactly one
 way to write a payload, so that the hash over it is the hash over its meaning. Lines end in what JSON never contains, so
 that those of one account are found, and read, without the others. (Blocks of the first layout are one JSON array of the
-same rows; they stay as they were hashed.)
+same rows; they stay as they were hashed, and as they were decided.)
 
 What else is stored with a block follows from the log and is not hashed: the ids of its commands, and its links. A link
 leads from an account that the block touched to the block that touched it before, so that an account's history is read
@@ -116,6 +116,11 @@ class Block(NamedTuple):
         """Whether the hash is that of the content."""
         return self.hash == digest(self.partition, self.seq, self.at, self.previous, self.payload)
 
+    @property
+    def is_of_first_layout(self) -> bool:
+        """Whether it was decided and written by the ledger's first version."""
+        return self.payload.startswith(_FIRST_LAYOUT)
+
     def before(self, account: str) -> int | None:
         """The block that touched the account before this one, 0 for none; None if this one does not touch it."""
         seq: int | None = orjson.loads(self.links or b"{}").get(account)
@@ -123,7 +128,7 @@ class Block(NamedTuple):
 
     def mentions(self, id: str) -> "list[tuple[int, Posting]]":
         """The postings that may have to do with that account or command, with their places: all that name it do."""
-        if self.payload.startswith(_FIRST_LAYOUT):
+        if self.is_of_first_layout:
             return list(enumerate(decode(self.payload)))
         found = []
         payload, wanted = self.payload, orjson.dumps(id)
@@ -134,7 +139,7 @@ class Block(NamedTuple):
             end = payload.find(b"\n", position)
             if end < 0:
                 end = len(payload)
-            found.append((place, _decoded(payload[start:end], lines=True)[0]))
+            found.append((place, decode(payload[start:end])[0]))
         return found
 
 
@@ -153,16 +158,11 @@ def encode(postings: list[Posting]) -> bytes:
     )
 
 
-def encode_again(payload: bytes, postings: list[Posting]) -> bytes:
-    """The payload, in the layout of the one from which the postings were read."""
-    if payload.startswith(_FIRST_LAYOUT):
-        return b"[" + encode(postings).replace(b"\n", b",") + b"]"
-    return encode(postings)
-
-
 def decode(payload: bytes) -> list[Posting]:
     """The reverse of `encode`; ValueError for a payload that this code does not understand."""
-    return _decoded(payload, lines=not payload.startswith(_FIRST_LAYOUT))
+    if payload.startswith(_FIRST_LAYOUT):
+        return _postings(payload, first=True)
+    return _postings(b"[" + payload.replace(b"\n", b",") + b"]")
 
 
 def links(before: Mapping[str, int]) -> bytes:
@@ -170,12 +170,24 @@ def links(before: Mapping[str, int]) -> bytes:
     return orjson.dumps(before, option=orjson.OPT_SORT_KEYS)
 
 
-def _decoded(payload: bytes, *, lines: bool) -> list[Posting]:
+def _postings(rows_as_json: bytes, *, first: bool = False) -> list[Posting]:
     try:
-        rows = orjson.loads(b"[" + payload.replace(b"\n", b",") + b"]" if lines else payload)
+        rows = orjson.loads(rows_as_json)
+        if first:
+            for _, outcome, _ in rows:
+                _bring_up(outcome)
         return [Posting(_command(command), _decision(decision), chain) for command, decision, chain in rows]
     except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
         raise ValueError(f"cannot be read: {error}") from error
+
+
+def _bring_up(outcome: list[Any]) -> None:
+    """Events of the first layout did not say what the points of a debt were worth: whatever those are that repay it."""
+    for row in outcome:
+        if isinstance(row, list) and row[0] == _EVENT_CODE[events.Cancelled]:
+            row[5] = [[0, row[3], model.LARGEST, row[5]]] if row[5] else []
+        elif isinstance(row, list) and row[0] == _EVENT_CODE[events.Repaid]:
+            row.append(model.LARGEST)
 
 
 def _outcome(decision: Decision) -> object:

@@ -232,9 +232,11 @@ class Engine:
             for place, (command, decision, _) in enumerate(postings)
         }
         changed = self.accounts.changed(books)
-        if block.links is None:  # stored by the first layout, which did not have them
-            block = block._replace(links=links(changed))
-            await self._log.complete(block, list(outcomes))
+        if block.links is None:  # stored by the first version, which did not have them
+            # Had another process done it, its read models might be ahead: then `changed` would not be whole.
+            again = await self._log.block(self.partition, block.seq)
+            if again is None or again.links is None:
+                await self._log.complete(block._replace(links=links(changed)), list(outcomes))
         self._install(block, outcomes, books, changed)
 
     def _install(self, block: Block, outcomes: Mapping[str, Outcome], books: Books, changed: Iterable[str]) -> None:

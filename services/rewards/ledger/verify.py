@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from services.rewards.ledger import machine
-from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode_again, links
+from services.rewards.ledger.block import GENESIS, Block, Posting, decode, encode, links
 from services.rewards.ledger.commands import Cancel, Issue, Reverse
 from services.rewards.ledger.dues import Events, next_due
 from services.rewards.ledger.effects import apply, touched
@@ -186,7 +186,7 @@ class _Walk:
             postings = decode(block.payload)
         except ValueError as error:
             raise _Wrong(self._say(block.seq, f"field payload: {error}")) from error
-        if encode_again(block.payload, postings) != block.payload:
+        if not block.is_of_first_layout and encode(postings) != block.payload:
             raise _Wrong(self._say(block.seq, "field payload: is not written in the one way there is"))
         return postings
 
@@ -200,7 +200,9 @@ class _Walk:
                 chain = postings[place : place + size]
                 self._load(chain)
                 again: Sequence[Decision]
-                if postings[place].chain:
+                if block.is_of_first_layout:
+                    again = [posting.decision for posting in chain]  # the rules of then: its hash has to do
+                elif postings[place].chain:
                     again = machine.decide_linked(self._books, [posting.command for posting in chain], block.at)
                 else:
                     again = [machine.decide(self._books, chain[0].command, block.at)]
