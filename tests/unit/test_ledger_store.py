@@ -1,6 +1,5 @@
 """How accounts are written into buckets, and what is known of ids that have been seen."""
 
-import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,11 +31,19 @@ accounts = st.dictionaries(ids, st.builds(Stored, members, numbers, st.none() | 
 def test_an_account_is_found_in_its_bucket(written: dict[str, Stored], other: str):
     lines = {id: line(id, *account) for id, account in written.items()}
     bucket = Bucket(1, body_of(1, lines.values()))
-    assert list(bucket.lines().values()) == sorted(lines.values())
-    assert {orjson.loads(id): row for id, row in bucket.lines().items()} == lines
+    assert bucket.rows() == sorted(lines.values())
     for id in {*written, other}:
         assert bucket.find(id) == written.get(id)
     assert [stored(text) for text in lines.values()] == list(written.items())
+
+
+@given(accounts, accounts)
+def test_a_bucket_with_other_accounts_is_as_if_it_had_been_written_so(
+    before: dict[str, Stored], changed: dict[str, Stored]
+):
+    rows, other = ({id: line(id, *account) for id, account in some.items()} for some in (before, changed))
+    for bucket in (Bucket(1, body_of(1, rows.values())), Bucket(0, b"").after(1, rows)):
+        assert bucket.after(2, other) == Bucket(2, body_of(2, {**rows, **other}.values()))
 
 
 @given(accounts)

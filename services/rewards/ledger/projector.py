@@ -8,11 +8,9 @@ making it again would take long; then each bucket once, however many blocks have
 import asyncio
 from collections import defaultdict, deque
 
-import orjson
-
 from services.rewards.ledger.accounts import Accounts, Held
 from services.rewards.ledger.dues import next_due
-from services.rewards.ledger.store import MINUTE, Bucket, Checkpoint, Views, body_of, due_of, line
+from services.rewards.ledger.store import MINUTE, Bucket, Checkpoint, Views, due_of, line
 from services.shared.telemetry import log
 
 _RETRY_SECONDS = (0.05, 2.0)
@@ -115,14 +113,14 @@ class Projector:
         for number, bucket in (await self._accounts.buckets(changed)).items():
             if bucket.seq >= seq:
                 continue  # another replica is ahead, or a crash came behind this write
-            lines = bucket.lines()
+            rows = {}
             for member, (account, last, _) in changed[number].items():
                 moment = next_due(account)
-                key = orjson.dumps(member)
-                if moment is not None and (key not in lines or due_of(lines[key]) != moment):
+                before = bucket.row(member)
+                if moment is not None and (not before or due_of(before) != moment):
                     due[moment // MINUTE].append(member)
-                lines[key] = line(member, account, last, moment)
-            fresh[number] = Bucket(seq, body_of(seq, lines.values()))
+                rows[member] = line(member, account, last, moment)
+            fresh[number] = bucket.after(seq, rows)
             await asyncio.sleep(0)
         # Lists first: an account that is stored has been noted.
         await self._views.note_due(self._partition, seq, min(changed), due)

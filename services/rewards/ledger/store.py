@@ -12,7 +12,6 @@ account's next moment changes, and removed when their minute is over and nothing
 that has moved on meanwhile does no harm in a list.
 """
 
-import re
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -43,7 +42,6 @@ INDEXES: Indexes = {
     "ledger_due": [IndexModel([("minute", 1)])],
 }
 MINUTE = 60_000  # milliseconds
-_ID = re.compile(rb'\[("(?:[^"\\]|\\.)*")')
 _LARGEST_LIST = 1_000  # members
 _DUPLICATE = 11000
 _FOUND_AT_ONCE = 25  # documents by their ids: what a long list costs the embedded server grows with its square
@@ -80,15 +78,46 @@ class Bucket(NamedTuple):
 
     def find(self, member: str) -> Stored | None:
         """A member's account; None for who has none."""
-        start = self.body.find(b"\n[" + orjson.dumps(member) + b",")
-        if start < 0:
-            return None
-        end = self.body.find(b"\n", start + 1)
-        return stored(self.body[start + 1 : end if end > 0 else len(self.body)])[1]
+        row = self.row(member)
+        return stored(row)[1] if row else None
 
-    def lines(self) -> dict[bytes, bytes]:
-        """Accounts as they are written, by member's id as it is written."""
-        return {_ID.match(row)[1]: row for row in self.body.split(b"\n")[1:]}  # type: ignore[index]
+    def row(self, member: str) -> bytes:
+        """A member's account as it is written; empty for who has none."""
+        start, end = self._locate(_key(member))
+        return self.body[start + 1 : end]
+
+    def rows(self) -> list[bytes]:
+        """All accounts as they are written."""
+        return self.body.split(b"\n")[1:]
+
+    def after(self, seq: int, rows: Mapping[str, bytes]) -> "Bucket":
+        """With other accounts of these members."""
+        pieces, done = [b"%d" % seq], self._begin()
+        for key, row in sorted([(_key(member), row) for member, row in rows.items()]):
+            start, end = self._locate(key)
+            pieces += (self.body[done:start], b"\n", row)
+            done = end
+        return Bucket(seq, b"".join([*pieces, self.body[done:]]))
+
+    def _begin(self) -> int:
+        end = self.body.find(b"\n")
+        return end if end >= 0 else len(self.body)
+
+    def _locate(self, key: bytes) -> tuple[int, int]:
+        """From where to where the line is that begins so, with the line's end before it; or where it would go."""
+        body, low, high = self.body, self._begin(), len(self.body)
+        while low < high:
+            start = body.rfind(b"\n", low, (low + high) // 2 + 1)
+            found = body[start + 1 : start + 1 + len(key)]
+            if found > key:
+                high = start
+                continue
+            end = body.find(b"\n", start + 1)
+            end = end if end >= 0 else len(body)
+            if found == key:
+                return start, end
+            low = end
+        return low, low
 
 
 class Checkpoint(NamedTuple):
@@ -131,6 +160,11 @@ def stored(line: bytes) -> tuple[str, Stored]:
     except (TypeError, ValueError) as error:
         raise ViewMalformed(f"field body: cannot be read: {error}") from error
     return member, Stored(account, last, due)
+
+
+def _key(member: str) -> bytes:
+    """How the line of a member's account begins."""
+    return b"[" + orjson.dumps(member) + b","
 
 
 def body_of(seq: int, lines: Iterable[bytes]) -> bytes:
@@ -261,11 +295,11 @@ class Views:
         source = Views(self._database, self.shape._replace(buckets=latest["buckets"]))
         checkpoint = await source.checkpoint(partition)
         for number in range(source.shape.buckets):
-            for seq, body in (await source.buckets(partition, [number])).values():
+            for bucket in (await source.buckets(partition, [number])).values():
                 parts: defaultdict[int, list[bytes]] = defaultdict(list)
-                for row in body.split(b"\n")[1:]:
+                for row in bucket.rows():
                     parts[self.shape.bucket_of(stored(row)[0])].append(row)
-                fresh = {number: Bucket(seq, body_of(seq, lines)) for number, lines in parts.items()}
+                fresh = {part: Bucket(bucket.seq, body_of(bucket.seq, rows)) for part, rows in parts.items()}
                 await self.write_buckets(partition, fresh)
         await self.write_checkpoint(partition, checkpoint)
 

@@ -309,7 +309,7 @@ class _Walk:
     def _check_bucket(self, number: int, bucket: Bucket, partition_of: Callable[[str], int]) -> None:
         what = f"partition {self.partition}, accounts {number}"
         count = 0
-        for row in bucket.body.split(b"\n")[1:]:
+        for row in bucket.rows():
             try:
                 member, (account, last, due) = stored(row)
                 if not isinstance(member, str) or line(member, account, last, due) != row:
@@ -336,7 +336,7 @@ class _Walk:
             )
         if bucket.body.split(b"\n", 1)[0] != (b"%d" % bucket.seq if bucket.seq else b""):
             raise _Wrong(f"{what}, field seq: is {bucket.seq}, the body says otherwise")
-        if bucket.seq and bucket.body != body_of(bucket.seq, bucket.lines().values()):
+        if bucket.seq and bucket.body != body_of(bucket.seq, bucket.rows()):
             raise _Wrong(f"{what}, field body: is not written in the one way there is")
 
     def _missing(self, number: int, bucket: Bucket) -> str:
