@@ -305,6 +305,11 @@ async def test_a_watched_wallet_is_sent_at_once_and_after_each_change(books: Boo
     await books.done(issue(new_id("member"), await books.brand(), 1))
     await books.done(issue(person, await books.brand(), 5))
     assert (await stream.read()).wallet.balance == 15, "others' changes are not sent"
+    waits = issue(person, await books.brand(), 7)
+    waits.issue.available_at.FromDatetime(datetime.now(UTC) + timedelta(seconds=1))
+    await books.done(waits)
+    assert (await stream.read()).wallet.pending == 7
+    assert (await stream.read()).wallet.balance == 22, "its time had come, and nobody called"
     stream.cancel()
 
 

@@ -78,6 +78,7 @@ class Watches:
         for watcher, head in due:
             account = found[watcher.member_id]
             moments = [hold.expires for hold in account.holds] + [lot.expires for lot in account.lots]
+            moments += [pending.due for pending in account.pending]
             watcher.head, watcher.until = head, min([at for at in moments if at > now], default=None)
             if account != watcher.account:
                 watcher.account = account
