@@ -64,7 +64,11 @@ class Naive:
             if wallet.debts and point[0] > at:
                 _, owed_to, value = wallet.debts.pop(0)
                 wallet.points.remove(point)
-                self.settle(point, owed_to, min(point[2], value))
+                if owed_to == point[1]:
+                    self.left[owed_to] += 1
+                    self.totals[owed_to]["cancelled"] += 1
+                else:
+                    self.settle(point, owed_to, min(point[2], value))
 
     def settle(self, point: Point, partner: str, value: int, sign: int = 1) -> None:
         """A point is spent at a partner, which its issuer pays for; or with -1 the reverse."""

@@ -99,6 +99,19 @@ def test_r8_points_that_come_back_repay_what_their_own_cancel_left_owing(ledger:
     assert ledger.member.shortfall == 70
     ledger.post(reversal(ledger, spent, 70))
     assert (ledger.member.balance, ledger.member.shortfall) == (0, 0)
+    a, c = ledger.books.partners[A], ledger.books.partners[C]
+    assert (a.left, a.cancelled, a.spent, c.accepted) == (LARGEST, 100, 0, 0), "as if nothing had ever happened"
+    books_are_right(ledger)
+
+
+def test_p3_own_points_that_repay_a_shortfall_refill_the_block(ledger: Ledger):
+    purchase = ledger.issue(A, (100, 500))
+    captured(ledger, ledger.hold(100), 100)
+    cancel(ledger, purchase)
+    ledger.issue(A, (150, 500))
+    a = ledger.books.partners[A]
+    assert (ledger.member.balance, ledger.member.shortfall) == (50, 0)
+    assert (a.left, a.issued, a.cancelled, a.spent, a.outstanding) == (LARGEST - 150, 250, 100, 100, 50)
     books_are_right(ledger)
 
 

@@ -7,7 +7,9 @@
   Between partners a point is settled at its own value or at that of the point it replaces, whichever is less. So the
   partner that is owed gets at most what it had paid, and no issuer pays more than it promised: with points of 2 cents
   for a debt in points of 1 cent their issuer pays 1 cent, and with points of 1 cent for a debt in points of 2 cents it
-  pays 1 cent, too. What is not paid stays with the issuer of the points, as if they had expired.
+  pays 1 cent, too. What is not paid stays with the issuer of the points, as if they had expired. Points of the partner
+  itself that it is owed for go back to its block: of 100 that were issued, spent and cancelled, and 100 more that repay
+  them, its block is 100 short, as the member has had 100.
 """
 
 from collections.abc import Iterable

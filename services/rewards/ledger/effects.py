@@ -135,9 +135,13 @@ def partner_after(account: Partner, partner: str, event: Event) -> Partner:
             mine = [lot for lot in event.lots if lot.issuer == partner]
             sign = -1 if isinstance(event, Reversed) else 1
             points = sign * points_of(mine)
-            accepted = sign * points_of(event.lots) if event.partner == partner else 0
+            # A partner's own points for what it is owed were given for nothing, in the end: they go back to it.
+            back = points if isinstance(event, Repaid) and event.partner == partner else 0
+            accepted = sign * points_of(event.lots) - back if event.partner == partner else 0
             return a._replace(
-                spent=a.spent + points,
+                left=a.left + back,
+                cancelled=a.cancelled + back,
+                spent=a.spent + points - back,
                 outstanding=a.outstanding - points,
                 liability=a.liability - sign * value_of(mine),
                 accepted=a.accepted + accepted,

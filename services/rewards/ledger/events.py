@@ -57,8 +57,8 @@ class Withdrawn(NamedTuple):
 
 
 class Repaid(NamedTuple):
-    """Points that came in went to a debt: they count as spent at that partner, and each is settled at its own value or
-    at `value`, that of the point it replaces, whichever is less."""
+    """Points that came in went to a debt. The partner's own go back to it. Others count as spent there, and each is
+    settled at its own value or at `value`, that of the point it replaces, whichever is less."""
 
     member: str
     issue: str

@@ -107,8 +107,12 @@ def legs(event: Event) -> tuple[tuple[Account, int], ...]:
             return _transfer(Account.PENDING, Account.WALLETS, points_of(event.lots))
         case Withdrawn():
             return _transfer(Account.PENDING, Account.ALLOTMENT, points_of(event.lots))
-        case Captured() | Repaid():
+        case Captured():
             return _transfer(Account.WALLETS, Account.SPENT, points_of(event.lots))
+        case Repaid():
+            own = points_of(lot for lot in event.lots if lot.issuer == event.partner)
+            total = points_of(event.lots)
+            return (Account.WALLETS, -total), (Account.SPENT, total - own), (Account.ALLOTMENT, own)
         case Reversed():
             return _transfer(Account.SPENT, Account.WALLETS, points_of(event.lots))
         case Given():

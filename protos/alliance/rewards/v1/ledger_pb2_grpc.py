@@ -204,7 +204,7 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEntries(self, request, context):
-        """What moved in a member's wallet, newest first.
+        """What moved in a member's wallet, newest first. INVALID_ARGUMENT / CURSOR_MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -82,7 +82,7 @@ class LedgerServiceStub:
     BatchGetWallets: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetWalletsRequest, _rewards_pb2.BatchGetWalletsResponse]
     """The wallets of members; at most 1,000 ids."""
     ListEntries: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]
-    """What moved in a member's wallet, newest first."""
+    """What moved in a member's wallet, newest first. INVALID_ARGUMENT / CURSOR_MALFORMED."""
     BalanceAt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.BalanceAtRequest, _ledger_pb2.BalanceAtResponse]
     """A member's balance as of a moment: the replay of all that had moved it by then (R11). What is due expires when it is
     swept, within seconds, and counts until then. A moment to come gives what has moved so far.
@@ -153,7 +153,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     BatchGetWallets: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetWalletsRequest, _rewards_pb2.BatchGetWalletsResponse]  # type: ignore[assignment]
     """The wallets of members; at most 1,000 ids."""
     ListEntries: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]  # type: ignore[assignment]
-    """What moved in a member's wallet, newest first."""
+    """What moved in a member's wallet, newest first. INVALID_ARGUMENT / CURSOR_MALFORMED."""
     BalanceAt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.BalanceAtRequest, _ledger_pb2.BalanceAtResponse]  # type: ignore[assignment]
     """A member's balance as of a moment: the replay of all that had moved it by then (R11). What is due expires when it is
     swept, within seconds, and counts until then. A moment to come gives what has moved so far.
@@ -275,7 +275,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.ListEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.ListEntriesResponse, _abc.Awaitable[_ledger_pb2.ListEntriesResponse]]:
-        """What moved in a member's wallet, newest first."""
+        """What moved in a member's wallet, newest first. INVALID_ARGUMENT / CURSOR_MALFORMED."""
 
     @_abc_1.abstractmethod
     def BalanceAt(

@@ -1982,9 +1982,9 @@ class PartnerPoints(_message.Message):
     issued: _builtins.int
     """Issued to members, in all, cancelled ones included."""
     cancelled: _builtins.int
-    """Issued and taken back."""
+    """Issued and taken back, also by repaying its own shortfall; they are in its block again."""
     spent: _builtins.int
-    """Its points that members spent, anywhere; also those that repaid a shortfall, at the partner it was owed to."""
+    """Its points that members spent, anywhere; also those that repaid another partner's shortfall."""
     expired: _builtins.int
     outstanding: _builtins.int
     """Its points in members' wallets now, pending and given ones included."""

@@ -211,7 +211,8 @@ class RewardsServiceServicer:
     def CancelEarning(self, request, context):
         """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
         the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
-        for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+        for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less,
+        and the partner's own go back to its block.
         Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
         FAILED_PRECONDITION / EARNING_NOT_ISSUED.
         """

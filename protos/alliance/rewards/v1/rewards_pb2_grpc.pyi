@@ -54,7 +54,8 @@ class RewardsServiceStub:
     CancelEarning: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.CancelEarningRequest, _rewards_pb2.CancelEarningResponse]
     """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
     the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
-    for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+    for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less,
+    and the partner's own go back to its block.
     Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
     FAILED_PRECONDITION / EARNING_NOT_ISSUED.
     """
@@ -173,7 +174,8 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     CancelEarning: _aio.UnaryUnaryMultiCallable[_rewards_pb2.CancelEarningRequest, _rewards_pb2.CancelEarningResponse]  # type: ignore[assignment]
     """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
     the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
-    for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+    for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less,
+    and the partner's own go back to its block.
     Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
     FAILED_PRECONDITION / EARNING_NOT_ISSUED.
     """
@@ -307,7 +309,8 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_rewards_pb2.CancelEarningResponse, _abc.Awaitable[_rewards_pb2.CancelEarningResponse]]:
         """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
         the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
-        for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less.
+        for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less,
+        and the partner's own go back to its block.
         Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
         FAILED_PRECONDITION / EARNING_NOT_ISSUED.
         """
