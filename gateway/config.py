@@ -41,8 +41,14 @@ class LiveLimits(BaseSettings):
     connections_per_client: int = Field(
         default=200, ge=1, description="... of one brand, member or operator; without a token, of one address"
     )
+    strangers: int = Field(default=1_000, ge=0, description="... of all who have no token")
     subscriptions: int = Field(default=10_000, ge=1, description="subscriptions at once")
     subscriptions_per_connection: int = Field(default=50, ge=1, description="... of one WebSocket")
+    document_bytes: int = Field(
+        default=4 << 20, ge=1, description="length of all documents of subscriptions, which stay in memory as long ..."
+    )
+    document_bytes_per_client: int = Field(default=128 << 10, ge=1, description="... and of one client's")
+    variable_bytes: int = Field(default=4 << 10, ge=2, description="... and of the variables of one subscription")
     init_seconds: float = Field(default=5.0, gt=0, description="how long a WebSocket may take to say connection_init")
     message_bytes: int = Field(default=128 << 10, ge=1 << 10, description="largest message of a WebSocket")
     subscription_seconds: float = Field(

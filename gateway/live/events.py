@@ -56,7 +56,7 @@ class _EventStream:
         with ExitStack() as seats:
             try:
                 seats.enter_context(self._live.seats.connection("events"))
-                seats.enter_context(self._live.seats.client(self._session.client))
+                seats.enter_context(self._live.seats.client(self._session.client, stranger=self._session.stranger))
             except Full as full:
                 await self._refuse(full)
                 return

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 from graphql import OperationType
@@ -124,19 +124,16 @@ class Live:
         if len(after) > _LONGEST_CURSOR:
             message = "`after` is not a cursor of this subscription; use one that came with an event."
             raise FieldError(BAD_USER_INPUT, message, reason="CURSOR_MALFORMED")
+        if len(json_of(asked.variables)) > self._settings.live.variable_bytes:
+            message = f"The variables of a subscription have {self._settings.live.variable_bytes:,} bytes at most."
+            raise FieldError(BAD_USER_INPUT, message, reason="VARIABLES_TOO_LARGE")
         name = followed.stream.topic
         topic = self._topics[name]
-        self.seats.take(name)
-        try:
+        with ExitStack() as held:
+            held.enter_context(self.seats.subscription(name, session.client, operation.document))
             box: Mailbox = await topic.open(key, after)
-        except BaseException:
-            self.seats.give_back(name)
-            raise
-
-        def close() -> None:
-            topic.shut(box)
-            self.seats.give_back(name)
-
+            held.callback(topic.shut, box)
+            release = held.pop_all().close
         return Subscription(
             self._documents,
             self._backends,
@@ -147,7 +144,7 @@ class Live:
             box,
             self._terms(session.valid_until),
             self._measures,
-            close,
+            release,
         )
 
     async def stop(self) -> None:

@@ -4,8 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from gateway.config import LiveLimits
+from gateway.engine.document import Document
 from gateway.errors import TOO_MANY_REQUESTS, FieldError
 from gateway.live.measures import LiveMeasures
 
@@ -30,6 +32,10 @@ class Seats:
         self._limits = limits
         self._measures = measures
         self._clients: Counter[str] = Counter()
+        self._strangers = 0
+        # How many subscriptions of a client use a document; and how long the client's documents are in all.
+        self._uses: Counter[tuple[str, Document]] = Counter()
+        self._bytes: Counter[str] = Counter()
         self.connections = 0
         # Set while there is no connection.
         self.vacant = asyncio.Event()
@@ -54,27 +60,56 @@ class Seats:
                 self.vacant.set()
 
     @contextmanager
-    def client(self, client: str) -> Iterator[None]:
+    def client(self, client: str, *, stranger: bool) -> Iterator[None]:
         """For as long as a connection is this client's; Full."""
-        most = self._limits.connections_per_client
+        most, strangers = self._limits.connections_per_client, self._limits.strangers
         if self._clients[client] >= most:
             raise Full("TOO_MANY_CONNECTIONS", f"A client has at most {most} live connections; close some.")
+        if stranger and self._strangers >= strangers:
+            message = f"All who come without a token have at most {strangers} live connections; come with one."
+            raise Full("TOO_MANY_CONNECTIONS", message)
         self._clients[client] += 1
+        self._strangers += stranger
         try:
             yield
         finally:
-            self._clients[client] -= 1
-            if not self._clients[client]:
-                del self._clients[client]
+            self._strangers -= stranger
+            _release(self._clients, client)
 
-    def take(self, topic: str) -> None:
-        """For one more subscription; Full."""
+    @contextmanager
+    def subscription(self, topic: str, client: str, document: Document) -> Iterator[None]:
+        """For as long as a subscription lasts, and holds its document; Full."""
         if self.subscriptions >= self._limits.subscriptions:
             raise too_many("This gateway has as many subscriptions as it takes; try again in a moment.")
+        use = client, document
+        if use not in self._uses:
+            self._check_bytes(client, document)
+            self._bytes[client] += document.length
+        self._uses[use] += 1
         self.subscriptions += 1
-        self._measures.subscriptions(topic).add(1)
+        level = self._measures.subscriptions(topic)
+        level.add(1)
+        try:
+            yield
+        finally:
+            level.add(-1)
+            self.subscriptions -= 1
+            _release(self._uses, use)
+            if use not in self._uses:
+                _release(self._bytes, client, document.length)
 
-    def give_back(self, topic: str) -> None:
-        """A subscription has ended."""
-        self.subscriptions -= 1
-        self._measures.subscriptions(topic).add(-1)
+    def _check_bytes(self, client: str, document: Document) -> None:
+        most, most_of_client = self._limits.document_bytes, self._limits.document_bytes_per_client
+        if self._bytes[client] + document.length > most_of_client:
+            raise too_many(
+                f"The documents of a client's subscriptions have {most_of_client:,} bytes at most; use fewer, or shorter "
+                "ones with variables."
+            )
+        if self._bytes.total() + document.length > most:
+            raise too_many("This gateway keeps as many documents of subscriptions as it can; try again in a moment.")
+
+
+def _release(counter: Counter[Any], key: Any, count: int = 1) -> None:
+    counter[key] -= count
+    if not counter[key]:
+        del counter[key]

@@ -201,7 +201,7 @@ class _Connection:
         except RateExceeded as exceeded:
             raise _Close(TRY_AGAIN_LATER, str(exceeded)) from exceeded
         try:
-            self._seats.enter_context(self._live.seats.client(session.client))
+            self._seats.enter_context(self._live.seats.client(session.client, stranger=session.stranger))
         except Full as full:
             raise _Close(TRY_AGAIN_LATER, str(full)) from full
         self._session = session

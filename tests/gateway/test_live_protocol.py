@@ -31,6 +31,8 @@ async def gateway(
         "subscriptions_per_connection": 2,
         "connections_per_client": 3,
         "message_bytes": 4_096,
+        "document_bytes_per_client": 400,
+        "variable_bytes": 200,
         "keepalive_seconds": 0.2,
     }
     brands = tmp_path_factory.mktemp("brands")
@@ -57,7 +59,7 @@ async def closed_after(gateway: Served, *messages: Any, token: str | None = None
                 return await client.closed()
 
 
-async def refused(client: Socket, document: str, id: str = "9", **variables: Any) -> str:
+async def refused(client: Socket, document: str, id: str = "9", /, **variables: Any) -> str:
     """The reason by which a subscription is refused."""
     await client.subscribe(document, id, **variables)
     message = await client.hear()
@@ -243,3 +245,29 @@ async def test_who_sends_messages_faster_than_they_may_ask_is_closed(alliance: F
             code, reason = await client.closed()
     assert code == 1013
     assert "per second" in reason
+
+
+async def test_what_subscriptions_keep_in_memory_is_limited(gateway: Served, world: World):
+    async with socket(gateway.url, gateway.operator()) as client:
+        assert await refused(client, WALLET, id=world.member, spare="x" * 300) == "VARIABLES_TOO_LARGE"
+        await client.subscribe(WALLET, "1", id=world.member)
+        await client.next("1")
+        await client.subscribe(WALLET, "2", id=world.member)
+        await client.next("2")
+        await client.say({"id": "2", "type": "complete"})
+        long = IMPACT + "#" * (400 - len(IMPACT))
+        assert await refused(client, long) == "TOO_MANY_SUBSCRIPTIONS", "together they are too long"
+        await client.say({"id": "1", "type": "complete"})
+        await until(lambda: gateway.live.seats.subscriptions == 0)
+        await client.subscribe(long)
+        await client.next()
+
+
+async def test_strangers_together_leave_seats_to_others(alliance: FakeAlliance, keys: Path):
+    async with served(alliance, keys, strangers=1) as gateway, events(gateway.url, None, IMPACT) as stream:
+        await stream.next()
+        assert (await closed_after(gateway, INIT))[0] == 1013
+        async with events(gateway.url, None, IMPACT) as refusal:
+            assert refusal.response.status_code == 429
+        async with events(gateway.url, gateway.operator(), IMPACT) as welcome:
+            await welcome.next()
