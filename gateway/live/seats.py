@@ -102,8 +102,8 @@ class Seats:
         most, most_of_client = self._limits.document_bytes, self._limits.document_bytes_per_client
         if self._bytes[client] + document.length > most_of_client:
             raise too_many(
-                f"The documents of a client's subscriptions have {most_of_client:,} bytes at most; use fewer, or shorter "
-                "ones with variables."
+                f"The documents of a client's subscriptions have {most_of_client:,} bytes at most; use fewer, "
+                "or shorter ones with variables."
             )
         if self._bytes.total() + document.length > most:
             raise too_many("This gateway keeps as many documents of subscriptions as it can; try again in a moment.")
