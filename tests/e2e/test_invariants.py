@@ -109,6 +109,8 @@ async def damage_accounts(accounts: Database) -> None:
 
 
 async def damage_read_models(rewards: Database) -> None:
+    while not await rewards["ledger_accounts"].find_one({}):
+        await asyncio.sleep(0.1)  # they are written when the ledger is idle
     await rewards["ledger_accounts"].delete_many({"_id": {"$exists": True}})
     await rewards["settlements"].update_one({"number": 1}, {"$inc": {"positions.0.due_micros": 10_000}})
 
