@@ -21,13 +21,18 @@ async def main() -> None:
         app = create_app(settings, observed)
     except BrandFileInvalid as error:
         raise SystemExit(f"{settings.brands_folder}: {error}") from error
+    server = Server(app, settings)
     _settle()
-    telemetry.log.info("listening", address=settings.listen)
+
+    def stop(*_: object) -> None:
+        # After its graceful stop the server raises the signal anew; by then we are done, and end well.
+        if not server.started:
+            raise SystemExit(0)
+
     for signum in (signal.SIGTERM, signal.SIGINT):
-        # After its graceful stop the server raises the signal anew; by then we are done, and end well. Not earlier:
-        # until the server listens to signals, they have to end the process.
-        signal.signal(signum, lambda *_: None)
-    await Server(app, settings).serve(sockets=[listening])
+        signal.signal(signum, stop)
+    telemetry.log.info("listening", address=settings.listen)
+    await server.serve(sockets=[listening])
     telemetry.log.info("stopped")
 
 

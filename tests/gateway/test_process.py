@@ -87,4 +87,4 @@ def test_it_can_be_stopped_while_it_starts(keys: Path):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     # Before it serves, the signal ends it at once.
-    assert process.returncode in (0, -signal.SIGTERM)
+    assert process.returncode == 0
