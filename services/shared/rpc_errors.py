@@ -11,16 +11,23 @@ from services.shared.errors import KINDS, DomainError, Internal, Unavailable
 
 DOMAIN = "alliance"
 _DETAILS = "grpc-status-details-bin"
+OVERLOADED = "OVERLOADED"
+# gRFC A6: a negative number of milliseconds after which to retry means not at all.
+_NO_RETRY = ("grpc-retry-pushback-ms", "-1")
 
 
 async def abort(context: "aio.ServicerContext[object, object]", error: DomainError) -> NoReturn:
-    """Ends the call with the error's code, message, reason and metadata."""
+    """Ends the call with the error's code, message, reason and metadata.
+
+    Who is one too many is told so as it is: gRPC's own retries would only make more of them.
+    """
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     detail = Any()
     detail.Pack(info)
     status = status_pb2.Status(code=error.code.value[0], message=error.message, details=[detail])
     # `abort` rather than `abort_with_status`: only with the former does the telemetry's span get the code.
-    await context.abort(error.code, error.message, ((_DETAILS, status.SerializeToString()),))
+    trailing = ((_DETAILS, status.SerializeToString()), *((_NO_RETRY,) if error.reason == OVERLOADED else ()))
+    await context.abort(error.code, error.message, trailing)
     raise AssertionError("abort returned")
 
 

@@ -28,7 +28,8 @@ from services.shared.metrics import catalogue
 from services.shared.metrics.calls import Calls
 from services.shared.metrics.instruments import Meter
 from services.shared.metrics.process import watch_loop
-from services.shared.rpc_errors import abort
+from services.shared.overload import Limit
+from services.shared.rpc_errors import OVERLOADED, abort
 from services.shared.telemetry import Telemetry, log, trace_id
 from services.shared.tls import peers, server_credentials
 
@@ -58,6 +59,7 @@ class _Closed:
 # InternalError, UnknownError, OutOfDiskSpace: the database's own trouble, which an operator has to end; until then a
 # caller can only wait, and is told so.
 _DATABASE_FAILS = frozenset({1, 8, 14031})
+_TOO_MUCH = _Closed(OVERLOADED, "There is more to do than can be done just now; call again in a moment.")
 _NO_DATABASE = _Closed("DATABASE_UNAVAILABLE", "The database cannot be reached; call again in a moment.")
 
 
@@ -83,6 +85,7 @@ class Server:
             lambda: self._closed,
             telemetry.meter,
             encrypted=self._certificate is not None,
+            most_at_once=settings.max_concurrent_rpcs,
         )
         self._server = aio.server(
             interceptors=[*telemetry.server_interceptors(), guard],
@@ -196,8 +199,10 @@ class Guard(aio.ServerInterceptor):
         meter: Meter | None = None,
         *,
         encrypted: bool = False,
+        most_at_once: int = 1_000,
     ) -> None:
         """`encrypted` says that connections have certificates, to which process tokens have to belong."""
+        self._most_at_once = most_at_once
         self._verifier = verifier
         self._encrypted = encrypted
         self._closed = closed
@@ -252,14 +257,19 @@ class Guard(aio.ServerInterceptor):
                 stream, handler.request_deserializer, handler.response_serializer
             )
 
-        answered, in_flight = self._calls.of(method), self._in_flight
+        answered, in_flight, limit = self._calls.of(method), self._in_flight, Limit(self._most_at_once)
 
         async def unary(request: Message, context: "aio.ServicerContext[Any, Any]") -> Any:
             began, status = time.perf_counter(), "CANCELLED"
             in_flight.add(1)
             try:
                 await enter(context)
-                response = await handler.unary_unary(request, context)
+                if (entered := limit.enter()) is None:
+                    raise Unavailable(_TOO_MUCH.message, reason=_TOO_MUCH.reason)
+                try:
+                    response = await handler.unary_unary(request, context)
+                finally:
+                    limit.leave(entered)
                 status = "OK"
                 return response
             except Exception as error:

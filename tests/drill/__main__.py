@@ -22,10 +22,15 @@ from pathlib import Path
 
 from tests.drill.drills import DRILLS, FULL, QUICK, Row, Scale
 from tests.drill.ground import Ground, mount_volume
-from tests.drill.judge import judge, verify
-from tests.drill.load import Cast, Load
+from tests.drill.judge import Verdict, judge, verify
+from tests.drill.load import Acknowledged, Cast, Load
+from tests.drill.overload import PATIENCE_SECONDS, Reports
 
 _SHOWN = 20
+_OVERLOAD = "overload"
+_CROWD = 40
+_GOODPUT_SHARE = 0.8
+_SILENT_SHARE = 0.01
 _INSIDE = "ALLIANCE_DRILL_INSIDE"
 
 
@@ -39,11 +44,25 @@ class Tally:
     doubled: int = 0
     failed_after_retry: int = 0
     worst_recovery_s: float = 0.0
+    goodput_at_3x_vs_peak: float | None = None
     findings: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
         return not (self.lost or self.doubled or self.failed_after_retry or self.findings)
+
+    def count(self, name: str, verdict: Verdict, wrong: str) -> None:
+        """One drill more, as it was judged."""
+        self.drills += 1
+        self.acknowledged += verdict.acknowledged
+        self.lost += verdict.lost
+        self.doubled += verdict.doubled
+        self.findings += [f"{name}: {finding}" for finding in (*verdict.findings, wrong) if finding]
+        print(
+            f"  {verdict.acknowledged:,} acknowledged: {verdict.lost} lost, {verdict.doubled} doubled; "
+            f"ledger {'clean' if not wrong else 'NOT clean'}",
+            flush=True,
+        )
 
     def as_json(self) -> str:
         figures = {name: value for name, value in vars(self).items() if name != "findings"}
@@ -63,23 +82,46 @@ async def drill(ground: Ground, name: str, scale: Scale, tally: Tally) -> list[R
                 f"  {row.requests:6,} acknowledged  {row.repeated:5,} repeated",
                 flush=True,
             )
-    verdict = await judge(cast, load.told)
-    wrong = await verify(
-        ground.alliance.database_uri, f"{ground.alliance.options.database_prefix}_rewards", dict(os.environ)
-    )
-    tally.drills += 1
-    tally.acknowledged += verdict.acknowledged
-    tally.lost += verdict.lost
-    tally.doubled += verdict.doubled
     tally.failed_after_retry += len(load.told.failed)
+    tally.findings += [f"{name}: {failed}" for failed in load.told.failed]
     tally.worst_recovery_s = max(tally.worst_recovery_s, *(row.recovery_s for row in rows))
-    tally.findings += [f"{name}: {finding}" for finding in (*verdict.findings, *load.told.failed, wrong) if finding]
+    tally.count(name, await judge(cast, load.told), await _verify(ground))
+    return rows
+
+
+async def overload(ground: Ground, scale: Scale, tally: Tally) -> None:
+    """Three times the peak. Nobody repeats anything, so that what was not acknowledged may have happened or not."""
+    print("\noverload", flush=True)
+    cast = await Cast.assemble(ground.world, members=_CROWD)
+    reports = await Reports.of(f"http://{ground.alliance.address('gateway')}", cast)
+    await reports.peak(scale.peak_seconds / 2)  # what is slow only at first
+    peak = await reports.peak(scale.peak_seconds)
+    flood = await reports.flood(3 * peak.goodput, 2 * scale.peak_seconds)
+    await reports.close()
+    print(f"  peak, each caller waiting for its answer: {peak.goodput:.0f} requests/s answered", flush=True)
     print(
-        f"  {verdict.acknowledged:,} acknowledged: {verdict.lost} lost, {verdict.doubled} doubled, "
-        f"{len(load.told.failed)} failed for good; ledger {'clean' if not wrong else 'NOT clean'}",
+        f"  3 times that, {flood.offered:,} requests: {flood.goodput:.0f}/s answered, {len(flood.told):,} told that it "
+        f"is too much (99 % of them within {1_000 * flood.told_p99_seconds:.0f} ms), "
+        f"{flood.silent} left without a word for {PATIENCE_SECONDS:.0f} s",
         flush=True,
     )
-    return rows
+    tally.goodput_at_3x_vs_peak = round(flood.goodput / peak.goodput, 2)
+    told = Acknowledged(peak.good + flood.good)
+    for member, act in (*peak.acts, *flood.acts):
+        told.acts[member].add(act)
+    verdict = await judge(cast, told)
+    verdict.doubled = 0
+    verdict.findings += [f"{times} times {other}" for other, times in (peak.other + flood.other).items()]
+    if flood.silent > _SILENT_SHARE * flood.offered:
+        verdict.findings.append(f"{flood.silent} of {flood.offered} were not told at once that there is too much to do")
+    if tally.goodput_at_3x_vs_peak < _GOODPUT_SHARE:
+        verdict.findings.append(f"at 3 times the peak only {tally.goodput_at_3x_vs_peak} of it was answered")
+    tally.count("overload", verdict, await _verify(ground))
+
+
+async def _verify(ground: Ground) -> str:
+    alliance = ground.alliance
+    return await verify(alliance.database_uri, f"{alliance.options.database_prefix}_rewards", dict(os.environ))
 
 
 async def run(data: Path, names: list[str], scale: Scale) -> Tally:
@@ -88,7 +130,10 @@ async def run(data: Path, names: list[str], scale: Scale) -> Tally:
     mount_volume(data)
     async with Ground.prepared(data) as ground:
         for name in names:
-            await drill(ground, name, scale, tally)
+            if name == _OVERLOAD:
+                await overload(ground, scale, tally)
+            else:
+                await drill(ground, name, scale, tally)
     tally.findings += unexpected(data / "logs")
     return tally
 
@@ -105,12 +150,14 @@ def main() -> int:
         prog="make drill", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a short round")
-    parser.add_argument("--only", action="append", choices=DRILLS, help="this drill; may be given several times")
+    parser.add_argument(
+        "--only", action="append", choices=[*DRILLS, _OVERLOAD], help="this drill; may be given several times"
+    )
     options = parser.parse_args()
     _enter_namespace()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing outlives it
     with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as folder:
-        tally = asyncio.run(run(Path(folder), options.only or list(DRILLS), QUICK if options.quick else FULL))
+        tally = asyncio.run(run(Path(folder), options.only or [*DRILLS, _OVERLOAD], QUICK if options.quick else FULL))
     for finding, times in Counter(tally.findings).most_common(_SHOWN):
         print(f"{times} times: {finding}" if times > 1 else finding)
     print(tally.as_json())

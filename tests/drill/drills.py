@@ -35,10 +35,11 @@ class Scale:
     held_seconds: float
     network_seconds: float
     disk_full_seconds: float
+    peak_seconds: float = 0
 
 
-FULL = Scale(PROCESSES, PROCESSES, 20, 15, 10)
-QUICK = Scale(("rewards", "gateway", "database"), PROCESSES, 8, 5, 4)
+FULL = Scale(PROCESSES, PROCESSES, 20, 15, 10, 10)
+QUICK = Scale(("rewards", "gateway", "database"), PROCESSES, 8, 5, 4, 4)
 
 Drill = Callable[[Ground, Load, Scale], AsyncIterator[Row]]
 

@@ -1,0 +1,63 @@
+"""As many calls at once as are answered in time: more are refused at once, so that those who are let in are answered.
+
+Without a limit, everybody waits longer and longer, until all wait in vain: an answer after its deadline is work for
+nothing. How many calls are too many depends on the database and the machine, so it is found out, for each method: in
+each half second the fastest answer shows how long everybody has to wait at least. If even that one took long, and much
+longer than the method takes when there is little to do, the limit goes down by a fifth, else up by a few (additive
+increase, multiplicative decrease, as TCP finds its share of a link; the fastest rather than the average, since a single
+slow answer is no queue: Nichols and Jacobson, Controlling Queue Delay, 2012).
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+_WINDOW_SECONDS = 0.5
+_ANSWERS = 3  # fewer say nothing
+_LONG_SECONDS = 0.5
+_TIMES_USUAL = 4.0
+_DECREASE = 0.8
+_INCREASE = 4
+_FEWEST = 4
+# What is usual is forgotten slowly: by so much in each window.
+_FORGET = 1.002
+
+
+class Limit:
+    """Of one method, in one process."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._in_flight = 0
+        self._usual = math.inf
+        self._fastest = math.inf
+        self._answers = 0
+        self._window_ends = clock() + _WINDOW_SECONDS
+        self.limit = float(most)
+
+    def enter(self) -> float | None:
+        """When the call begins, for `leave`; None if it is one too many."""
+        if self._in_flight >= self.limit:
+            return None
+        self._in_flight += 1
+        return self._clock()
+
+    def leave(self, began: float) -> None:
+        """The call has been answered, or has ended without."""
+        now = self._clock()
+        self._in_flight -= 1
+        self._answers += 1
+        self._fastest = min(self._fastest, now - began)
+        if now >= self._window_ends:
+            if self._answers >= _ANSWERS:
+                self._adapt()
+            self._fastest, self._answers = math.inf, 0
+            self._window_ends = now + _WINDOW_SECONDS
+
+    def _adapt(self) -> None:
+        if self._fastest > max(_LONG_SECONDS, _TIMES_USUAL * self._usual):
+            self.limit = max(_FEWEST, min(self.limit, self._in_flight + 1) * _DECREASE)
+        else:
+            self.limit = min(self._most, self.limit + _INCREASE)
+        self._usual = min(self._usual * _FORGET, self._fastest)
