@@ -3,9 +3,10 @@
 Without a limit, everybody waits longer and longer, until all wait in vain: an answer after its deadline is work for
 nothing. How many calls are too many depends on the database and the machine, so it is found out, for each method: in
 each half second the fastest answer shows how long everybody has to wait at least. If even that one took long, and much
-longer than the method takes when there is little to do, the limit goes down by a fifth, else up by a few (additive
-increase, multiplicative decrease, as TCP finds its share of a link; the fastest rather than the average, since a single
-slow answer is no queue: Nichols and Jacobson, Controlling Queue Delay, 2012).
+longer than the method takes when there is little to do, so many are let in as can be answered without (Little's law:
+the number in flight is the rate times the wait), else a few more than before. The fastest rather than the average,
+since a single slow answer is no queue (Nichols and Jacobson, Controlling Queue Delay, 2012). While nobody at all is
+answered for as long, nobody else is let in.
 """
 
 import math
@@ -14,9 +15,9 @@ from collections.abc import Callable
 
 _WINDOW_SECONDS = 0.5
 _ANSWERS = 3  # fewer say nothing
-_LONG_SECONDS = 0.5
+_LONG_SECONDS = 1.0
 _TIMES_USUAL = 4.0
-_DECREASE = 0.8
+_DECREASE = 0.3  # at most to so much of it at once
 _INCREASE = 4
 _FEWEST = 4
 # What is usual is forgotten slowly: by so much in each window.
@@ -30,7 +31,9 @@ class Limit:
         self._most = most
         self._clock = clock
         self._in_flight = 0
+        # Until the first answers have come nothing takes too long.
         self._usual = math.inf
+        self._answered_at = clock()
         self._fastest = math.inf
         self._answers = 0
         self._window_ends = clock() + _WINDOW_SECONDS
@@ -38,15 +41,21 @@ class Limit:
 
     def enter(self) -> float | None:
         """When the call begins, for `leave`; None if it is one too many."""
+        now = self._clock()
+        if self._in_flight == 0:
+            self._answered_at = now
         if self._in_flight >= self.limit:
             return None
+        if self._in_flight >= _FEWEST and now - self._answered_at > self._long():
+            return None
         self._in_flight += 1
-        return self._clock()
+        return now
 
     def leave(self, began: float) -> None:
         """The call has been answered, or has ended without."""
         now = self._clock()
         self._in_flight -= 1
+        self._answered_at = now
         self._answers += 1
         self._fastest = min(self._fastest, now - began)
         if now >= self._window_ends:
@@ -56,8 +65,12 @@ class Limit:
             self._window_ends = now + _WINDOW_SECONDS
 
     def _adapt(self) -> None:
-        if self._fastest > max(_LONG_SECONDS, _TIMES_USUAL * self._usual):
-            self.limit = max(_FEWEST, min(self.limit, self._in_flight + 1) * _DECREASE)
+        if self._fastest > self._long():
+            share = max(_DECREASE, self._long() / self._fastest)
+            self.limit = max(_FEWEST, min(self.limit, self._in_flight + 1) * share)
         else:
             self.limit = min(self._most, self.limit + _INCREASE)
         self._usual = min(self._usual * _FORGET, self._fastest)
+
+    def _long(self) -> float:
+        return max(_LONG_SECONDS, _TIMES_USUAL * self._usual)
