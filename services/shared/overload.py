@@ -6,7 +6,7 @@ each half second the fastest answer shows how long everybody has to wait at leas
 longer than the method takes when there is little to do, so many are let in as can be answered without (Little's law:
 the number in flight is the rate times the wait), else a few more than before. The fastest rather than the average,
 since a single slow answer is no queue (Nichols and Jacobson, Controlling Queue Delay, 2012). While nobody at all is
-answered for as long, nobody else is let in.
+answered for still longer, no crowd is let in to wait for it.
 """
 
 import math
@@ -19,7 +19,9 @@ _LONG_SECONDS = 1.0
 _TIMES_USUAL = 4.0
 _DECREASE = 0.3  # at most to so much of it at once
 _INCREASE = 4
-_FEWEST = 4
+_FEWEST = 8
+_CROWD = 32
+_STALLED_TIMES = 2.5
 # What is usual is forgotten slowly: by so much in each window.
 _FORGET = 1.002
 
@@ -46,7 +48,7 @@ class Limit:
             self._answered_at = now
         if self._in_flight >= self.limit:
             return None
-        if self._in_flight >= _FEWEST and now - self._answered_at > self._long():
+        if self._in_flight >= _CROWD and now - self._answered_at > _STALLED_TIMES * self._long():
             return None
         self._in_flight += 1
         return now

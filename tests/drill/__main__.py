@@ -31,6 +31,7 @@ _OVERLOAD = "overload"
 _CROWD = 40
 _GOODPUT_SHARE = 0.8
 _SILENT_SHARE = 0.01
+_FINDING_OUT_SECONDS = 4.0
 _INSIDE = "ALLIANCE_DRILL_INSIDE"
 
 
@@ -96,22 +97,26 @@ async def overload(ground: Ground, scale: Scale, tally: Tally) -> None:
     reports = await Reports.of(f"http://{ground.alliance.address('gateway')}", cast)
     await reports.peak(scale.peak_seconds / 2)  # what is slow only at first
     peak = await reports.peak(scale.peak_seconds)
-    flood = await reports.flood(3 * peak.goodput, 2 * scale.peak_seconds)
+    first, flood = await asyncio.gather(
+        reports.flood(3 * peak.goodput, _FINDING_OUT_SECONDS),
+        reports.flood(3 * peak.goodput, 2 * scale.peak_seconds, after_seconds=_FINDING_OUT_SECONDS),
+    )
     await reports.close()
     print(f"  peak, each caller waiting for its answer: {peak.goodput:.0f} requests/s answered", flush=True)
     print(
         f"  3 times that, {flood.offered:,} requests: {flood.goodput:.0f}/s answered, {len(flood.told):,} told that it "
         f"is too much (99 % of them within {1_000 * flood.told_p99_seconds:.0f} ms), "
-        f"{flood.silent} left without a word for {PATIENCE_SECONDS:.0f} s",
+        f"{flood.silent} left without a word for {PATIENCE_SECONDS:.0f} s; before, while it was found out how much is too "
+        f"much, {first.silent} of {first.offered:,} were",
         flush=True,
     )
     tally.goodput_at_3x_vs_peak = round(flood.goodput / peak.goodput, 2)
-    told = Acknowledged(peak.good + flood.good)
-    for member, act in (*peak.acts, *flood.acts):
+    told = Acknowledged(peak.good + first.good + flood.good)
+    for member, act in (*peak.acts, *first.acts, *flood.acts):
         told.acts[member].add(act)
     verdict = await judge(cast, told)
     verdict.doubled = 0
-    verdict.findings += [f"{times} times {other}" for other, times in (peak.other + flood.other).items()]
+    verdict.findings += [f"{times} times {other}" for other, times in (peak.other + first.other + flood.other).items()]
     if flood.silent > _SILENT_SHARE * flood.offered:
         verdict.findings.append(f"{flood.silent} of {flood.offered} were not told at once that there is too much to do")
     if tally.goodput_at_3x_vs_peak < _GOODPUT_SHARE:

@@ -79,8 +79,9 @@ class Reports:
         await asyncio.gather(*(caller() for _ in range(_CALLERS)))
         return flood
 
-    async def flood(self, per_second: float, seconds: float) -> Flood:
+    async def flood(self, per_second: float, seconds: float, after_seconds: float = 0) -> Flood:
         """So many, whatever becomes of them: as those outside, who do not know of each other."""
+        await asyncio.sleep(after_seconds)
         flood = Flood(seconds)
         began, tasks = time.monotonic(), []
         for number in range(round(per_second * seconds)):
