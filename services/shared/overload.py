@@ -36,6 +36,7 @@ class Limit:
         # Until the first answers have come nothing takes too long.
         self._usual = math.inf
         self._answered_at = clock()
+        self._lowered_at = -math.inf
         self._fastest = math.inf
         self._answers = 0
         self._window_ends = clock() + _WINDOW_SECONDS
@@ -58,18 +59,20 @@ class Limit:
         now = self._clock()
         self._in_flight -= 1
         self._answered_at = now
-        self._answers += 1
-        self._fastest = min(self._fastest, now - began)
+        if began >= self._lowered_at:  # Those before had waited in the old crowd.
+            self._answers += 1
+            self._fastest = min(self._fastest, now - began)
         if now >= self._window_ends:
             if self._answers >= _ANSWERS:
-                self._adapt()
+                self._adapt(now)
             self._fastest, self._answers = math.inf, 0
             self._window_ends = now + _WINDOW_SECONDS
 
-    def _adapt(self) -> None:
+    def _adapt(self, now: float) -> None:
         if self._fastest > self._long():
             share = max(_DECREASE, self._long() / self._fastest)
             self.limit = max(_FEWEST, min(self.limit, self._in_flight + 1) * share)
+            self._lowered_at = now
         else:
             self.limit = min(self._most, self.limit + _INCREASE)
         self._usual = min(self._usual * _FORGET, self._fastest)

@@ -30,7 +30,7 @@ _SHOWN = 20
 _OVERLOAD = "overload"
 _CROWD = 40
 _GOODPUT_SHARE = 0.8
-_SILENT_SHARE = 0.01
+_SILENT_SHARE = 0.1
 _FINDING_OUT_SECONDS = 4.0
 _INSIDE = "ALLIANCE_DRILL_INSIDE"
 
@@ -106,8 +106,8 @@ async def overload(ground: Ground, scale: Scale, tally: Tally) -> None:
     print(
         f"  3 times that, {flood.offered:,} requests: {flood.goodput:.0f}/s answered, {len(flood.told):,} told that it "
         f"is too much (99 % of them within {1_000 * flood.told_p99_seconds:.0f} ms), "
-        f"{flood.silent} left without a word for {PATIENCE_SECONDS:.0f} s; before, while it was found out how much is too "
-        f"much, {first.silent} of {first.offered:,} were",
+        f"{flood.silent} left without a word for {PATIENCE_SECONDS:.0f} s; before, while it was found out "
+        f"how much is too much, {first.silent} of {first.offered:,} were",
         flush=True,
     )
     tally.goodput_at_3x_vs_peak = round(flood.goodput / peak.goodput, 2)
