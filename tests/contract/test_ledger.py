@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from services.rewards.ledger import engine as engine_module
 from services.rewards.ledger.commands import Allot, Capture, Command, Issue, Place, Send, Sweep, Void
 from services.rewards.ledger.draft import Outcome, RequestIdReused
+from services.rewards.ledger.engine import LedgerBusy
 from services.rewards.ledger.ledger import INDEXES, Ledger
 from services.rewards.ledger.log import PartitionCountChanged
 from services.rewards.ledger.model import Lot
@@ -361,6 +363,58 @@ async def test_r6_what_is_due_expires_when_swept(ledger: Ledger, time: Time):
     assert (await ledger.post_one(Void(new(), "member_2", hold))).refusal
 
 
+async def test_r6_what_is_due_is_found_after_a_restart_and_its_list_goes_with_its_time(
+    database: Database, start: Start, time: Time
+):
+    async with running(database, time) as first:
+        await done(first, Allot(new(), A, 100))
+        await done(first, *(issue(f"member_{n}", 10, expires=time.now + 1_000 * (9 - n)) for n in range(3)))
+        await done(first, Place(new(), "member_0", 5, time.now + 500))
+        await first.project()
+        await done(first, issue("member_0", 1))
+        await first.project()
+    ledger = await start()
+    assert await ledger.due(time.now, 10) == []
+    time.now += 8_000
+    assert await ledger.due(time.now, 10) == ["member_0", "member_2", "member_1"]
+    assert await ledger.due(time.now, 2) == ["member_0", "member_2"]
+    await done(ledger, *(Sweep(new(), f"member_{n}") for n in range(3)))
+    assert await ledger.due(time.now, 10) == []
+    lists = database["ledger_due"].count_documents
+    assert await lists({}) > 0, "it is still the minute"
+    time.now += 60_000
+    assert await ledger.due(time.now, 10) == ["member_0"]
+    await done(ledger, Sweep(new(), "member_0"))
+    assert await ledger.due(time.now, 10) == []
+    time.now += 60_000
+    assert await ledger.due(time.now, 10) == []
+    assert await lists({"minute": {"$lt": time.now // 60_000}}) == 0
+    await ledger.project()
+    assert (await ledger.verify()).finding == ""
+
+
+async def test_callers_are_sent_back_before_too_much_waits_for_the_read_models(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine_module, "LARGEST_LAG", 30)
+    monkeypatch.setattr(engine_module, "_LARGEST_QUEUE", 50)
+    await done(ledger, Allot(new(), A, 100_000), issue("member_1", 1))
+    engine = ledger.engines[ledger.partition("member_1")]
+    views = engine.projector._views
+    engine.projector._views = Broken()  # type: ignore[assignment]
+    waiting: list[asyncio.Task[Outcome]] = []
+    while not any(task.done() and task.exception() for task in waiting):
+        waiting += [asyncio.create_task(ledger.post_one(issue("member_1", 1))) for _ in range(10)]
+        await asyncio.wait(waiting, timeout=0.1)
+    assert 30 < engine.projector.lag <= 50, "some were written, then it waited for the read models"
+    assert len(waiting) > engine.projector.lag + 40, "and some more for a block"
+    engine.projector._views = views
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    answered = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+    assert all(isinstance(outcome, LedgerBusy) for outcome in outcomes if outcome not in answered)
+    assert await balance(ledger, "member_1") == 1 + len(answered)
+
+
 async def test_r11_the_balance_as_of_any_date_is_the_replay_of_the_log(ledger: Ledger, time: Time):
     await done(ledger, Allot(new(), A, 10_000))
     random = Random(11)
@@ -376,6 +430,8 @@ async def test_r11_the_balance_as_of_any_date_is_the_replay_of_the_log(ledger: L
     for at, points in moments:
         assert await ledger.balance_at("member_1", at) == points
         assert await ledger.balance_at("member_1", at + 999) == points
+    assert await ledger.balance_at("member_1", 253_402_300_799_999) == moments[-1][1], "in the year 9999"
+    assert await ledger.balance_at("member_1", moments[0][0] - 1) == 0
 
 
 async def test_memory_is_bounded_and_nothing_is_lost_by_it(start: Start):
