@@ -357,6 +357,14 @@ def open_to_all(broken: Broken) -> None:
     broken.remove("NetworkPolicy", "from-telemetry")
 
 
+def metrics_elsewhere(broken: Broken) -> None:
+    broken.variable("Deployment", "accounts", "ALLIANCE_METRICS_LISTEN")["value"] = "0.0.0.0:9999"
+
+
+def a_monitor_of_nothing(broken: Broken) -> None:
+    broken.spec("PodMonitor", "alliance")["selector"] = {"matchLabels": {"app": "alliance"}}
+
+
 def a_job_that_asks_nobody(broken: Broken) -> None:
     broken.remove("NetworkPolicy", "partners-invariants")
 
@@ -473,6 +481,11 @@ def a_method_too_many(broken: Broken) -> None:
         (untagged, "image mongo has no fixed version"),
         (two_versions, "is used in several versions: ['0.0.9'"),
         (open_to_all, "NetworkPolicy: anywhere to rewards:0 is allowed, and nobody needs it"),
+        (
+            metrics_elsewhere,
+            "PodMonitor/alliance reads port metrics of Deployment/accounts, which tells its metrics at 9999",
+        ),
+        (a_monitor_of_nothing, "PodMonitor/alliance: its selector does not match Deployment/gateway"),
         (a_job_that_asks_nobody, "NetworkPolicy: partners-invariants to rewards:50054 is not allowed, and is needed"),
         (a_job_of_no_kind, "CronJob/rewards-invariants runs ['services.rewards.nothing'], which is no job"),
         (a_jobs_setting, "CronJob/rewards-invariants: the process reads no setting ALLIANCE_LEDGER_PARTITION"),

@@ -21,6 +21,8 @@ def errors(overlay: Overlay) -> Iterator[str]:
             yield from _of_probes(workload, container)
     for workload, container in overlay.processes():
         yield from _of_process(workload, container, overlay)
+    for monitor in overlay.of("PodMonitor"):
+        yield from _of_monitor(monitor, overlay)
     for workload in overlay.workloads:
         yield from _of_members(workload, overlay)
 
@@ -34,6 +36,19 @@ def _of_service(service: Resource, overlay: Overlay) -> Iterator[str]:
                 yield f"{title(service)}: {workload.title} has no port {target}"
             elif service["spec"].get("clusterIP") == "None" and numbers != {port["port"]}:
                 yield f"{title(service)} is headless, so its port {port['port']} must be the container's, {numbers}"
+
+
+def _of_monitor(monitor: Resource, overlay: Overlay) -> Iterator[str]:
+    """Prometheus reads every process, at a port that it has and where it tells its metrics."""
+    seen = overlay.selected(monitor["spec"]["selector"])
+    for workload, container in overlay.processes():
+        if workload not in seen:
+            yield f"{title(monitor)}: its selector does not match {workload.title}"
+        told = str(values_of(container, overlay).get("ALLIANCE_METRICS_LISTEN")).rpartition(":")[2]
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            if str(container.port(endpoint["port"])) != told:
+                where = f"port {endpoint['port']} of {workload.title}"
+                yield f"{title(monitor)} reads {where}, which tells its metrics at {told}"
 
 
 def _of_probes(workload: Workload, container: Container) -> Iterator[str]:
