@@ -68,7 +68,7 @@ def copied(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_an_overlay_is_right(rendered: dict[str, Overlay], name: str):
+def test_o4_an_overlay_is_right(rendered: dict[str, Overlay], name: str):
     assert list(schema.errors(rendered[name].resources)) == []
     assert list(references.errors(rendered[name])) == []
 
