@@ -208,6 +208,7 @@ def plan_ms() -> float:
 async def rpcs_for_50_members(backend: rig.Backend) -> dict[str, int]:
     """How often each RPC is called for a list of 50 members joined over the four services."""
     settings = Settings(
+        plaintext=True,
         token_key_file=token_key(backend.keys),
         identity_key_file=identity_key(backend.keys, "gateway"),
         accounts_target=backend.targets["accounts"],
