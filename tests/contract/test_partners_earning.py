@@ -152,6 +152,8 @@ async def test_of_rules_with_the_same_start_one_is_made(partners: PartnersClient
         ("per_quantity", 1_000_001),
         ("points_valid_months", 0),
         ("points_valid_months", 61),
+        ("return_window_days", -1),
+        ("return_window_days", 366),
         ("valid_from", None),
         ("valid_from", {"seconds": -(2**62)}),
         ("valid_from", timestamp(ago(days=401))),

@@ -1,5 +1,6 @@
 """What acts earn: the arithmetic of rules and campaigns, and which of them is in force."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -228,3 +229,25 @@ def test_only_members_whom_a_campaign_could_give_something_are_looked_up():
         ("campaign_1", "bob"),
         ("campaign_2", "bob"),
     }
+
+
+@pytest.mark.parametrize(
+    ("window", "at", "available"),
+    [
+        (0, ACT, None),
+        (1, datetime(2026, 3, 10, tzinfo=UTC), datetime(2026, 3, 12, tzinfo=UTC)),
+        (1, datetime(2026, 3, 10, 23, 59, 59, tzinfo=UTC), datetime(2026, 3, 12, tzinfo=UTC)),
+        (14, ACT, datetime(2026, 3, 25, tzinfo=UTC)),
+        (365, ACT, datetime(2027, 3, 11, tzinfo=UTC)),
+    ],
+)
+def test_r9_points_are_pending_until_the_first_midnight_after_the_window_of_the_rule_in_force(
+    window: int, at: datetime, available: datetime | None
+):
+    returnable = replace(rule(since=START), return_window_days=window)
+    later = replace(rule("rule_2", since=ACT + timedelta(days=1)), return_window_days=7)
+    (decision,) = decide([question(at=at)], book(campaign(), rules=(returnable, later)))
+    assert decision.available_at == available
+    assert len(decision.grants) == 2, "campaigns' points wait, too"
+    if available:
+        assert timedelta(days=window) <= available - at <= timedelta(days=window + 1)
