@@ -63,7 +63,8 @@ def sdl() -> str:
 def subgraphs() -> dict[Path, str]:
     """The files of the subgraphs, one per domain, with their texts."""
     made = build()
-    texts = split(bind(made, problem_of), made.as_str())
+    text = made.as_str()
+    texts = split(bind(made, problem_of), text)
     return {SUBGRAPHS / f"{domain}.graphql": text for domain, text in texts.items()}
 
 

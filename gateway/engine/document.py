@@ -21,7 +21,7 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     Undefined,
-    execute,
+    experimental_execute_incrementally,
     get_argument_values,
     get_named_type,
     get_operation_ast,
@@ -37,6 +37,7 @@ from gateway.engine.compile import compile_plan, conditions_of
 from gateway.engine.cost import cost_of, counted_variables
 from gateway.engine.execute import Compiled, run
 from gateway.engine.hints import max_age_of
+from gateway.engine.incremental import whole
 from gateway.engine.plan import Uncovered
 from gateway.engine.project import projector
 from gateway.engine.reads import Rule, Stream
@@ -194,6 +195,7 @@ class Documents:
         )
         if errors:
             raise DocumentInvalid(*errors)
+        node = whole(node)
         document = Document(key, node, length, length, conditions_of(node))
         self.cache.put(key, document)
         return document
@@ -312,7 +314,8 @@ class Documents:
         self, operation: Operation, given: Mapping[str, Any], request: object, *, hide_suggestions: bool = False
     ) -> ExecutionResult:
         """The answer by graphql-core, whatever the operation is."""
-        result = execute(
+        # The one that knows @defer and @stream; of them nothing is left in a document.
+        result: Any = experimental_execute_incrementally(
             self._schema,
             operation.document.node,
             context_value=request,
@@ -321,7 +324,8 @@ class Documents:
             is_awaitable=is_awaitable,
             hide_suggestions=hide_suggestions,
         )
-        return result if isinstance(result, ExecutionResult) else await result
+        answer: ExecutionResult = result if isinstance(result, ExecutionResult) else await result
+        return answer
 
     def compiled(self, operation: Operation, variables: Variables) -> Compiled | None:
         """The plan for what the variables skip and include; None if there can be none."""

@@ -26,6 +26,7 @@ from gateway.engine.admit import Gate, Resolver, admit, admit_all, guarded, sett
 from gateway.engine.declare import declaration_of
 from gateway.engine.derive import Missing, derive
 from gateway.engine.entities import entity_types, resolver
+from gateway.engine.incremental import understand
 from gateway.engine.inputs import message_builder
 from gateway.engine.pages import ConnectionRow
 from gateway.engine.reads import (
@@ -63,6 +64,7 @@ def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
     names = {declared.message.DESCRIPTOR.full_name: name for name, declared in types.items() if declared.message}
     _check_rules(schema)
     _declare_federation(made, types)
+    understand(schema)
     binder = _Binder(schema, types, problem_of)
     for type in schema.type_map.values():
         if isinstance(type, GraphQLObjectType):

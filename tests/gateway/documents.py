@@ -152,7 +152,8 @@ class _Variation:
     def _wrapped(self, type: Any, part: str) -> str:
         if self._chance(0.12):
             on = f" on {type.name}" if self._chance(0.7) else ""
-            return f"...{on}{self._condition()} {{ {part} }}"
+            defer = " @defer" if self._chance(0.1) and type is not self.schema.query_type else ""
+            return f"...{on}{self._condition()}{defer} {{ {part} }}"
         if self._chance(0.1):
             name = self._name("F")
             self.fragments.append(f"fragment {name} on {type.name} {{ {part} }}")

@@ -115,6 +115,30 @@ def test_an_operation_has_a_plan_for_each_of_what_it_skips_and_no_more_than_eigh
     assert documents.cache.bytes == sum(kept.size for kept in documents.cache)
 
 
+async def test_what_may_be_deferred_or_streamed_comes_with_the_rest(
+    gateway: Gateway, alliance: FakeAlliance, world: World, app: Any
+):
+    ways = app.state.ways
+    before = ways.uncompiled
+    query = """query ($id: ID!, $late: Boolean!) { member(id: $id) {
+      displayName
+      ... @defer(if: $late, label: "points") { wallet { lots { points } } }
+      acts { nodes @stream(initialCount: 0) { quantity } }
+    } }"""
+    response = await gateway.post(query, gateway.member(world.member), id=world.member, late=True)
+    assert response.headers["content-type"].startswith("application/graphql-response+json")
+    assert response.json()["data"]["member"] == {
+        "displayName": "Ada",
+        "wallet": {"lots": [{"points": 30}]},
+        "acts": {"nodes": [{"quantity": 9}]},
+    }
+    assert ways.uncompiled == before
+    mutation = """mutation { setConsent(input: {requestId: "d", partnerId: "p", granted: true}) {
+      __typename ... on SetConsentPayload { consent { ... @defer { granted } } } } }"""
+    done = await gateway.data(mutation, gateway.member(world.member))
+    assert done["setConsent"]["consent"] == {"granted": True}
+
+
 timestamps = st.builds(
     Timestamp,
     seconds=st.integers(-62_135_596_800, 253_402_300_799),
