@@ -62,14 +62,18 @@ class Upstream:
     async def _run(self) -> None:
         while True:
             try:
-                # Servers end streams in friendship too, to move them to other processes.
                 await self._follow()
+                # Servers end streams in friendship too, so that they move on to other processes.
+                self._measures.stream_down(self._name)
             except DomainError as error:
                 if not self._failures:
                     log.warning("live stream lost", topic=self._name, reason=error.reason, error=error.message)
-                self._failures += 1
+                self._lost()
             except Exception:
                 log.exception("live stream failed", topic=self._name)
-                self._failures += 1
-            self._measures.stream_lost(self._name)
+                self._lost()
             await asyncio.sleep(backoff(self._failures))
+
+    def _lost(self) -> None:
+        self._failures += 1
+        self._measures.stream_lost(self._name)

@@ -30,6 +30,7 @@ from services.shared.metrics.instruments import Meter
 from services.shared.metrics.process import watch_loop
 from services.shared.overload import Limit
 from services.shared.rpc_errors import OVERLOADED, abort
+from services.shared.streams import Streams
 from services.shared.telemetry import Telemetry, log, trace_id
 from services.shared.tls import peers, server_credentials
 
@@ -44,6 +45,8 @@ ALIVE = "alive"
 # Clients look for new processes of a service when a connection ends, so each is ended in friendship now and then.
 _CONNECTION_AGE_MS = 300_000
 _CONNECTION_AGE_GRACE_MS = 60_000
+# A stream ends before its connection is broken off.
+_STREAM_SECONDS = 300.0
 # Methods of the platform, not of the alliance: they show neither data nor effect.
 _PLATFORM = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
@@ -80,7 +83,7 @@ class Server:
         self._health = health.aio.HealthServicer()
         self._serving = telemetry.meter.gauge(catalogue.SERVING).at()
         self._certificate = settings.certificate_files()
-        guard = Guard(
+        self._guard = guard = Guard(
             Verifier.from_file(settings.trust_file),
             lambda: self._closed,
             telemetry.meter,
@@ -178,6 +181,7 @@ class Server:
     async def _stop(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         log.info("stopping")
         await self._health.enter_graceful_shutdown()
+        self._guard.streams.end()
         await self._server.stop(self._settings.stop_grace_seconds)
         for task in tasks:
             task.cancel()
@@ -209,6 +213,7 @@ class Guard(aio.ServerInterceptor):
         meter = meter or Meter()
         self._in_flight = meter.gauge(catalogue.IN_FLIGHT).at()
         self._streams = meter.gauge(catalogue.STREAMS)
+        self.streams = Streams(_STREAM_SECONDS)
         self._calls = Calls(meter, catalogue.RPC_SERVER)
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -246,7 +251,7 @@ class Guard(aio.ServerInterceptor):
                 streams.add(1)
                 try:
                     await enter(context)
-                    async for response in handler.unary_stream(request, context):
+                    async for response in self.streams.lasting(handler.unary_stream(request, context)):
                         yield response
                 except Exception as error:
                     await abort(context, _expected(error, method))

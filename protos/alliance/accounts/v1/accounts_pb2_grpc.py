@@ -320,7 +320,8 @@ class AccountsServiceServicer:
 
     def WatchImpact(self, request, context):
         """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
-        most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+        most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored. A stream lasts
+        some minutes, and ends without an error.
         RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -104,7 +104,8 @@ class AccountsServiceStub:
     """The whole catalogue of emission factors, by kind and start of validity."""
     WatchImpact: _grpc.UnaryStreamMultiCallable[_accounts_pb2.WatchImpactRequest, _accounts_pb2.WatchImpactResponse]
     """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
-    most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+    most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored. A stream lasts
+    some minutes, and ends without an error.
     RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
     """
     SummarizeActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.SummarizeActsRequest, _accounts_pb2.SummarizeActsResponse]
@@ -188,7 +189,8 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     """The whole catalogue of emission factors, by kind and start of validity."""
     WatchImpact: _aio.UnaryStreamMultiCallable[_accounts_pb2.WatchImpactRequest, _accounts_pb2.WatchImpactResponse]  # type: ignore[assignment]
     """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
-    most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+    most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored. A stream lasts
+    some minutes, and ends without an error.
     RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
     """
     SummarizeActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.SummarizeActsRequest, _accounts_pb2.SummarizeActsResponse]  # type: ignore[assignment]
@@ -395,7 +397,8 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_accounts_pb2.WatchImpactResponse], _abc.AsyncIterator[_accounts_pb2.WatchImpactResponse]]:
         """What the alliance has avoided in all: at once, and from then on whenever it has changed, a few times a second at
-        most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored.
+        most; who reads slowly gets the latest. Takes in all claims, by whichever replica they were stored. A stream lasts
+        some minutes, and ends without an error.
         RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
         """
 

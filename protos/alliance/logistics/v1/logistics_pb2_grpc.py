@@ -199,11 +199,11 @@ class LogisticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchDropOffs(self, request, context):
-        """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+        """What machines bring, as it is accepted: batches in the order that they have for everybody, each with its place in
         it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
         all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
-        on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
-        RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        on with the last place that it has; a stream lasts some minutes, and ends without an error.
+        FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches; RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

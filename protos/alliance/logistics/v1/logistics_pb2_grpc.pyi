@@ -75,11 +75,11 @@ class LogisticsServiceStub:
     BatchListDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchListDropOffsRequest, _logistics_pb2.BatchListDropOffsResponse]
     """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
     WatchDropOffs: _grpc.UnaryStreamMultiCallable[_logistics_pb2.WatchDropOffsRequest, _logistics_pb2.WatchDropOffsResponse]
-    """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+    """What machines bring, as it is accepted: batches in the order that they have for everybody, each with its place in
     it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
     all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
-    on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
-    RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    on with the last place that it has; a stream lasts some minutes, and ends without an error.
+    FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches; RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
     """
     ListMissedDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.ListMissedDropOffsRequest, _logistics_pb2.ListMissedDropOffsResponse]
     """A page of the batches that were accepted behind a place, for one who missed them: those with drop-offs of a member,
@@ -135,11 +135,11 @@ class LogisticsServiceAsyncStub(LogisticsServiceStub):
     BatchListDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchListDropOffsRequest, _logistics_pb2.BatchListDropOffsResponse]  # type: ignore[assignment]
     """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
     WatchDropOffs: _aio.UnaryStreamMultiCallable[_logistics_pb2.WatchDropOffsRequest, _logistics_pb2.WatchDropOffsResponse]  # type: ignore[assignment]
-    """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+    """What machines bring, as it is accepted: batches in the order that they have for everybody, each with its place in
     it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
     all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
-    on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
-    RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    on with the last place that it has; a stream lasts some minutes, and ends without an error.
+    FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches; RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
     """
     ListMissedDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.ListMissedDropOffsRequest, _logistics_pb2.ListMissedDropOffsResponse]  # type: ignore[assignment]
     """A page of the batches that were accepted behind a place, for one who missed them: those with drop-offs of a member,
@@ -258,11 +258,11 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logistics_pb2.WatchDropOffsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_logistics_pb2.WatchDropOffsResponse], _abc.AsyncIterator[_logistics_pb2.WatchDropOffsResponse]]:
-        """What machines bring, as it is accepted: batches in the one order that they have for everybody, each with its place in
+        """What machines bring, as it is accepted: batches in the order that they have for everybody, each with its place in
         it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
         all behind it follows, by whichever replica it was accepted, nothing missed and nothing twice. Who was cut off goes
-        on with the last place that it has. FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches;
-        RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        on with the last place that it has; a stream lasts some minutes, and ends without an error.
+        FAILED_PRECONDITION / CURSOR_TOO_OLD behind more than 100,000 batches; RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
         """
 
     @_abc_1.abstractmethod

@@ -219,8 +219,9 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchWallet(self, request, context):
-        """A member's wallet at once, and then after each change, until the caller goes. Who reads slowly gets the latest
-        state, not each one in between. RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
+        """A member's wallet at once, and then after each change. Who reads slowly gets the latest state, not each one in
+        between. A stream lasts some minutes, and ends without an error: call again.
+        RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,8 +88,9 @@ class LedgerServiceStub:
     swept, within seconds, and counts until then. A moment to come gives what has moved so far.
     """
     WatchWallet: _grpc.UnaryStreamMultiCallable[_ledger_pb2.WatchWalletRequest, _ledger_pb2.WatchWalletResponse]
-    """A member's wallet at once, and then after each change, until the caller goes. Who reads slowly gets the latest
-    state, not each one in between. RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
+    """A member's wallet at once, and then after each change. Who reads slowly gets the latest state, not each one in
+    between. A stream lasts some minutes, and ends without an error: call again.
+    RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
     """
     Liability: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.LiabilityRequest, _ledger_pb2.LiabilityResponse]
     """What partners owe for points that members have, by issuer and in all (P8); of the partners asked for, at most
@@ -159,8 +160,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     swept, within seconds, and counts until then. A moment to come gives what has moved so far.
     """
     WatchWallet: _aio.UnaryStreamMultiCallable[_ledger_pb2.WatchWalletRequest, _ledger_pb2.WatchWalletResponse]  # type: ignore[assignment]
-    """A member's wallet at once, and then after each change, until the caller goes. Who reads slowly gets the latest
-    state, not each one in between. RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
+    """A member's wallet at once, and then after each change. Who reads slowly gets the latest state, not each one in
+    between. A stream lasts some minutes, and ends without an error: call again.
+    RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
     """
     Liability: _aio.UnaryUnaryMultiCallable[_ledger_pb2.LiabilityRequest, _ledger_pb2.LiabilityResponse]  # type: ignore[assignment]
     """What partners owe for points that members have, by issuer and in all (P8); of the partners asked for, at most
@@ -293,8 +295,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.WatchWalletRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.WatchWalletResponse], _abc.AsyncIterator[_ledger_pb2.WatchWalletResponse]]:
-        """A member's wallet at once, and then after each change, until the caller goes. Who reads slowly gets the latest
-        state, not each one in between. RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
+        """A member's wallet at once, and then after each change. Who reads slowly gets the latest state, not each one in
+        between. A stream lasts some minutes, and ends without an error: call again.
+        RESOURCE_EXHAUSTED / TOO_MANY_WATCHERS: read now and then instead.
         """
 
     @_abc_1.abstractmethod

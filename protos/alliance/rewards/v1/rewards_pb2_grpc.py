@@ -246,7 +246,7 @@ class RewardsServiceServicer:
         """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
         then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
         Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
-        it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        it keeps; a stream lasts some minutes, and ends without an error. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,7 +71,7 @@ class RewardsServiceStub:
     """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
     then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
     Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
-    it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    it keeps; a stream lasts some minutes, and ends without an error. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
     """
     BatchListEntries: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchListEntriesRequest, _rewards_pb2.BatchListEntriesResponse]
     """What moved in the wallets of members, newest first; the same page for each of at most 200 members."""
@@ -191,7 +191,7 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
     then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
     Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
-    it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+    it keeps; a stream lasts some minutes, and ends without an error. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
     """
     BatchListEntries: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchListEntriesRequest, _rewards_pb2.BatchListEntriesResponse]  # type: ignore[assignment]
     """What moved in the wallets of members, newest first; the same page for each of at most 200 members."""
@@ -350,7 +350,7 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Which wallets change, as they do, for a process that keeps copies of some. The first message comes at once; from
         then on all changes are told, by whichever replica they were made, of a wallet that changes often several together.
         Who reads slowly is told that any may have changed. Nothing is resumed: who was cut off calls again, and reads what
-        it keeps. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
+        it keeps; a stream lasts some minutes, and ends without an error. RESOURCE_EXHAUSTED / TOO_MANY_LISTENERS.
         """
 
     @_abc_1.abstractmethod
