@@ -6,6 +6,7 @@ making it again would take long; then each bucket once, however many blocks have
 """
 
 import asyncio
+import time
 from collections import defaultdict, deque
 
 from services.rewards.ledger.accounts import Accounts, Held
@@ -16,6 +17,7 @@ from services.shared.telemetry import log
 _RETRY_SECONDS = (0.05, 2.0)
 _IDLE_SECONDS = 1.0  # without a new block, before what waits is written
 _ENOUGH = 25_000  # commands: so many wait at most before they are written, however busy the partition is
+_LONGEST_SECONDS = 60.0  # that anything waits, with a block now and then
 _AT_ONCE = 16  # buckets in one round
 LARGEST_LAG = 50_000  # commands: to make the accounts again from so many takes about a second
 
@@ -32,6 +34,7 @@ class Projector:
         self._waiting: deque[tuple[int, int]] = deque()
         self._head = 0
         self._wanted = 0
+        self._since = 0.0  # when what waits for longest was offered
         self._offered = asyncio.Event()
         self._progress = asyncio.Condition()
         self._writing = asyncio.Lock()
@@ -43,6 +46,8 @@ class Projector:
     def offer(self, seq: int, commands: int) -> None:
         """The accounts have a block more."""
         self._head = seq
+        if not self._waiting:
+            self._since = time.monotonic()
         self._waiting.append((seq, commands))
         self.lag += commands
         self._offered.set()
@@ -81,7 +86,8 @@ class Projector:
         """Waits until there is a reason to write."""
         while True:
             behind = self.done < self._head
-            if behind and (self._wanted > self.done or self.lag >= _ENOUGH):
+            long = time.monotonic() - self._since >= _LONGEST_SECONDS
+            if behind and (self._wanted > self.done or self.lag >= _ENOUGH or long):
                 return
             self._offered.clear()
             try:
@@ -106,6 +112,7 @@ class Projector:
         self.done = seq
         while self._waiting and self._waiting[0][0] <= seq:
             self.lag -= self._waiting.popleft()[1]
+        self._since = time.monotonic()
 
     async def _write_buckets(self, seq: int, changed: dict[int, dict[str, Held]]) -> None:
         fresh: dict[int, Bucket] = {}
