@@ -13,16 +13,18 @@ import pytest
 from cryptography import x509
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pymongo.errors import PyMongoError
 
 from alliance.logistics.v1 import logistics_pb2 as pb
 from alliance.logistics.v1.logistics_pb2_grpc import LogisticsServiceStub
-from deploy.local import certificates
+from deploy.local import certificates, embedded
 from deploy.local.certificates import Authority
 from deploy.local.embedded import free_port
 from deploy.local.keys import identity_key
 from services.shared.client import Client
 from services.shared.errors import DomainError, InvalidArgument, NotFound, Unauthenticated, Unavailable
 from services.shared.identity import Signer
+from services.shared.mongo import Database
 from services.shared.tls import CertificateFiles
 from tests.support.service import OPERATOR, ServiceProcess, serving
 
@@ -255,3 +257,32 @@ def test_the_local_authority_renews_what_is_soon_too_old(tmp_path: Path):
     certificates.key_file(tmp_path, "rewards").write_bytes(key)
     certificates.ensure_certificates(tmp_path)
     assert path.read_bytes() not in (first, chain)
+
+
+async def test_the_database_is_reached_by_tls_as_its_address_says(tmp_path: Path):
+    authority = Authority.new()
+    chain, key = authority.certify("mongodb")
+    for name, content in (("tls.crt", chain), ("tls.key", key), ("ca.crt", authority.pem())):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "other.crt").write_bytes(Authority.new().pem())
+    port = free_port()
+    files = ["--tls-cert-file", str(tmp_path / "tls.crt"), "--tls-key-file", str(tmp_path / "tls.key")]
+    with (tmp_path / "log").open("wb") as log:
+        command = [*embedded.command(tmp_path / "database", port), *files]
+        server = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+    try:
+        async with asyncio.timeout(20):
+            while not embedded.accepts(port):
+                await asyncio.sleep(0.05)
+        for authorities, trusted in (("ca.crt", True), ("other.crt", False)):
+            database = Database(f"{embedded.uri(port)}&tls=true&tlsCAFile={tmp_path / authorities}", "tls")
+            try:
+                await database.ping()
+                assert trusted
+            except PyMongoError:
+                assert not trusted
+            finally:
+                database.close()
+    finally:
+        server.kill()
+        await server.wait()
