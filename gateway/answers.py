@@ -57,7 +57,7 @@ class Answer:
         self, body: bytes, status: int, type: str, headers: Mapping[str, str] | None = None, max_age: int = 0
     ) -> None:
         """`max_age`: seconds for which any cache may keep it; 0: none may."""
-        self._body = body
+        self.body = body
         self._status = status
         self._headers = [
             *_headers(type, max_age),
@@ -65,7 +65,7 @@ class Answer:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, headers = self._body, self._headers
+        body, headers = self.body, self._headers
         if len(body) >= _WORTH_COMPRESSING and _takes_gzip(scope):
             at_once = len(body) <= _COMPRESSED_AT_ONCE
             body = _compressed(body) if at_once else await asyncio.to_thread(_compressed, body)

@@ -50,8 +50,11 @@ def from_url(http: HttpRequest) -> Asked:
     return asked_of(given)
 
 
-async def from_body(http: HttpRequest, most: int) -> Asked:
-    """Of a POST, of which no more than `most` bytes are read; Refusal if it is malformed."""
+async def from_body(http: HttpRequest, most: int, most_at_once: int = 0) -> Asked | list[Asked]:
+    """Of a POST, of which no more than `most` bytes are read; Refusal if it is malformed.
+
+    Several requests at once, as a list, are taken if there may be `most_at_once`.
+    """
     if not _is_json(http.headers.get("content-type", "")):
         raise Refusal(415, BAD_USER_INPUT, f"Send the request as {JSON} in UTF-8.", reason="MEDIA_TYPE_UNSUPPORTED")
     if http.headers.get("content-encoding", "identity").lower() != "identity":
@@ -66,7 +69,20 @@ async def from_body(http: HttpRequest, most: int) -> Asked:
     except orjson.JSONDecodeError as error:
         raise Refusal(400, BAD_USER_INPUT, f"The body is not JSON: {error}.", reason="JSON_MALFORMED") from error
     if isinstance(body, list):
+        return _several(body, most_at_once)
+    return _one(body)
+
+
+def _several(bodies: list[Any], most: int) -> list[Asked]:
+    if not most:
         raise Refusal(400, BAD_USER_INPUT, "Send one request at a time.", reason="BATCHING_NOT_SUPPORTED")
+    if not 0 < len(bodies) <= most:
+        message = f"A list has 1 to {most} requests; this has {len(bodies)}."
+        raise Refusal(400, BAD_USER_INPUT, message, reason="BATCH_TOO_LARGE", measure="batch", limit=most)
+    return [_one(body) for body in bodies]
+
+
+def _one(body: Any) -> Asked:
     if not isinstance(body, dict):
         raise _malformed("The body has to be an object with `query`.")
     return asked_of(body)

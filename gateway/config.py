@@ -129,6 +129,7 @@ class Settings(TlsSettings):
         default=0.1, gt=0, le=5, description="fewer requests are let in while the event loop is later than this"
     )
     overload_retry_seconds: int = Field(default=1, ge=1, description="when to come again, for who was not let in")
+    batch: int = Field(default=0, ge=0, le=100, description="requests that may come as one list; 0: none")
     trusted_proxies: int = Field(
         default=0, ge=0, le=10, description="proxies of our own in front, each of which appends to X-Forwarded-For"
     )

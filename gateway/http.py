@@ -10,7 +10,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp
 
-from gateway.answers import NO_STORE, Answer, Refusal, error_body, formatted, response
+from gateway.answers import NO_STORE, Answer, Refusal, error_body, formatted, json_of, response
 from gateway.asked import Asked, from_body, from_url
 from gateway.backends import Backends
 from gateway.brands import Brands
@@ -75,10 +75,13 @@ class GraphQLEndpoint:
                 session.account.pay(1)
                 self._check_origin(http, session)
                 limits = self.settings.stranger_limits if session.stranger else self.settings.limits
-                asked = from_url(http) if get else await from_body(http, limits.body_bytes)
+                until = (limit.when() or 0) - _GRACE_SECONDS
+                asked = from_url(http) if get else await from_body(http, limits.body_bytes, self.settings.batch)
+                if isinstance(asked, list):
+                    return await self._execute_all(asked, session, type or JSON, until)
                 if type is None or (events and self._subscribes(asked, session)):
                     return self.events(asked, session, http.headers.get("last-event-id", ""))
-                return await self._execute(asked, session, type, (limit.when() or 0) - _GRACE_SECONDS, get=get)
+                return await self._execute(asked, session, type, until, get=get)
         except Refusal as refusal:
             self.measures.refused(refusal.error)
             errors = [error_body(refusal.error, request_id)]
@@ -97,7 +100,19 @@ class GraphQLEndpoint:
             self.measures.refused(error)
             return response({"errors": [error_body(error, request_id)]}, 504, type or JSON)
 
-    async def _execute(self, asked: Asked, session: Session, type: str, until: float, *, get: bool) -> ASGIApp:
+    async def _execute_all(self, asked: list[Asked], session: Session, type: str, until: float) -> Answer:
+        """A list of answers, in the order of the requests; what is wrong with one is its own."""
+
+        async def one(asked: Asked) -> bytes:
+            try:
+                return (await self._execute(asked, session, type, until, get=False)).body
+            except (Refusal, RateExceeded) as refused:
+                self.measures.refused(refused.error)
+                return json_of({"errors": [error_body(refused.error, session.id)]})
+
+        return Answer(b"[" + b",".join(await asyncio.gather(*map(one, asked))) + b"]", 200, type)
+
+    async def _execute(self, asked: Asked, session: Session, type: str, until: float, *, get: bool) -> Answer:
         # Of a request that is well-formed as such, application/json says by its errors alone what is wrong with it.
         wrong = 400 if type == GRAPHQL else 200
         try:
@@ -132,7 +147,7 @@ class GraphQLEndpoint:
             self.measures.refused(told)
             return response({"errors": [error_body(told, session.id)]}, wrong, type)
 
-    async def _answer(self, operation: Operation, asked: Asked, session: Session, type: str, until: float) -> ASGIApp:
+    async def _answer(self, operation: Operation, asked: Asked, session: Session, type: str, until: float) -> Answer:
         began, outcome = perf_counter(), FAILED
         request = Request(session.viewer, self.backends, session.id)
         expiry = request.expires_at(until)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gateway.app import create_app
-from gateway.config import Limits
+from gateway.config import Limits, Rates
 from gateway.negotiation import media_type
 from services.shared.telemetry import Telemetry
 from tests.gateway.conftest import GRAPHQL, URL, Gateway, World, gateway_with, settings_of
@@ -294,3 +294,74 @@ async def test_a_number_of_any_length_is_the_document_s_fault(gateway: Gateway):
     answer = (await posted(gateway, JSON, "{ partners(first: " + "9" * 5_000 + ") { nodes { id } } }")).json()
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["DOCUMENT_INVALID"]
     assert answer["errors"][0]["locations"] == [{"line": 1, "column": 19}]
+
+
+async def test_lists_of_requests_are_answered_where_that_is_switched_on(
+    alliance: FakeAlliance, keys: Path, world: World
+):
+    named = "query ($id: ID!) { partner(id: $id) { name } }"
+    asked = [{"query": VIEWER}, {"query": "{ nothing }"}, {"query": named, "variables": {"id": world.brand}}]
+    async with gateway_with(alliance, keys, batch=3) as gateway:
+        response = await gateway.http.post("/graphql", json=asked, headers={"Accept": GRAPHQL})
+        first, second, third = response.json()
+        assert response.status_code == 200
+        assert (first, third) == (
+            {"data": {"viewer": {"kind": "ANYONE"}}},
+            {"data": {"partner": {"name": "Groenmarkt"}}},
+        )
+        assert second["errors"][0]["extensions"]["code"] == "DOCUMENT_INVALID"
+        for many in ([], [{"query": VIEWER}] * 4, [[{"query": VIEWER}]], [{"query": VIEWER}, 1]):
+            refused = await gateway.http.post("/graphql", json=many)
+            assert refused.status_code == 400
+
+
+async def test_each_request_of_a_list_is_paid_for(alliance: FakeAlliance, keys: Path):
+    async with gateway_with(alliance, keys, batch=100, rates=Rates(address=1, burst_seconds=20)) as gateway:
+        response = await gateway.http.post("/graphql", json=[{"query": VIEWER}] * 100)
+        told = {answer["errors"][0]["extensions"]["code"] for answer in response.json() if "errors" in answer}
+        assert told == {"TOO_MANY_REQUESTS"}
+
+
+@pytest.mark.parametrize("accept", [GRAPHQL, JSON])
+async def test_every_answer_is_well_formed(gateway: Gateway, accept: str):
+    """Errors are a list that is not empty, each with a message; data and errors and extensions, and nothing else."""
+    for body, *_ in STATUSES.values():
+        answer = (await send(gateway, accept, method="POST", json=body)).json()
+        assert answer.keys() <= {"data", "errors", "extensions"}
+        assert answer.keys() & {"data", "errors"}
+        for error in answer.get("errors", [{"message": "none"}]):
+            assert isinstance(error["message"], str)
+            assert error["message"]
+        assert answer.get("errors") != []
+
+
+async def test_what_is_unknown_in_a_request_is_left_alone(gateway: Gateway):
+    body = {"query": VIEWER, "extensions": {"tracing": True}, "id": 7}
+    assert (await send(gateway, GRAPHQL, method="POST", json=body)).json() == {"data": {"viewer": {"kind": "ANYONE"}}}
+
+
+async def test_an_operation_name_that_is_empty_is_none(gateway: Gateway):
+    for method, sent in (("POST", "json"), ("GET", "params")):
+        response = await send(gateway, GRAPHQL, method=method, **{sent: {"query": VIEWER, "operationName": ""}})
+        assert response.status_code == 200
+
+
+async def test_variables_in_a_url_are_json_and_an_object(gateway: Gateway, world: World):
+    query = "query ($id: ID!) { partner(id: $id) { name } }"
+    for variables, status in (
+        (f'{{"id": "{world.brand}"}}', 200),
+        ("null", 400),
+        ("{}", 400),
+        ("1", 400),
+        ('"a"', 400),
+    ):
+        params = {"query": query, "variables": variables}
+        assert (await send(gateway, GRAPHQL, method="GET", params=params)).status_code == status
+
+
+async def test_a_mutation_of_several_operations_is_not_reached_by_get(gateway: Gateway, world: World):
+    query = f"query A {VIEWER} mutation B {MUTATION.removeprefix('mutation ')}"
+    token = {"Authorization": f"Bearer {gateway.member(world.member)}"}
+    for name, status in (("A", 200), ("B", 405)):
+        params = {"query": query, "operationName": name}
+        assert (await send(gateway, GRAPHQL, method="GET", params=params, headers=token)).status_code == status
