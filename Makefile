@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway bench-ledger bench-live chaos-ledger drill check format protos schema access router ide lock secrets manifests invariants scan sbom container-smoke clean metrics
+.PHONY: help demo up test differential bench-gateway bench-ledger bench-live bench-documents chaos-ledger drill check format protos schema access router ide lock secrets manifests invariants scan sbom container-smoke clean metrics
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ bench-gateway: .venv/installed  ## measure the gateway against the stock executo
 
 bench-ledger: .venv/installed  ## measure the ledger against the bare store (ARGS=--quick, without the million members)
 	@$(RUN)/python -m tests.bench.ledger $(ARGS)
+
+bench-documents: .venv/installed  ## measure what 100,000 distinct documents leave in the gateway's memory (ARGS=10000 for fewer)
+	@$(RUN)/python -m tests.bench.documents $(ARGS)
 
 bench-live: .venv/installed  ## measure 1,000 subscribers of the gateway, idle and all told at once (ARGS=--quick)
 	@$(RUN)/python -m tests.bench.live $(ARGS)

@@ -61,12 +61,10 @@ def main() -> None:
 def ask(documents: Documents, name: str, count: int) -> None:
     """So many documents that have not been seen before."""
     for number in range(count):
-        text = (
-            f"query {name}{number}($id: ID!) {{ member(id: $id) {{ a{number}: displayName wallet {{ available }} }} }}"
-        )
+        text = f"{{ {name}x{number}: viewer {{ kind }} }}"
         operation = documents.operation(documents.prepare(text), None)
-        documents.cost(operation, {"id": "x"})
-        documents.compiled(operation, operation.signature.read({"id": "x"}))
+        documents.cost(operation, {})
+        documents.compiled(operation, operation.signature.read({}))
 
 
 def rss() -> float:

@@ -76,7 +76,7 @@ def _uses(workload: Workload) -> Iterator[_Use]:
     for volume in workload.pod.get("volumes", ()):
         for source in (volume, *volume.get("projected", {}).get("sources", ())):
             for field, kind in (("configMap", "ConfigMap"), ("secret", "Secret")):
-                if field in source:
+                if field in source and not source[field].get("optional"):
                     name = source[field].get("name") or source[field].get("secretName")
                     for key in [item["key"] for item in source[field].get("items", ())] or [None]:
                         yield _Use(workload, kind, name, key)
