@@ -81,10 +81,13 @@ def test_a_taken_port_is_named_with_what_to_do(keys: Path):
 def test_it_can_be_stopped_while_it_starts(keys: Path):
     process = start(keys, f"127.0.0.1:{free_port()}", ALLIANCE_LOG_LEVEL="INFO")
     assert process.stdout is not None
-    for line in process.stdout:
-        if '"event": "listening"' in line:
-            break
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    try:
+        for line in process.stdout:
+            if '"event": "listening"' in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
     # Before it serves, the signal ends it at once.
     assert process.returncode == 0
