@@ -42,8 +42,15 @@ def test_a_bucket_with_other_accounts_is_as_if_it_had_been_written_so(
     before: dict[str, Stored], changed: dict[str, Stored]
 ):
     rows, other = ({id: line(id, *account) for id, account in some.items()} for some in (before, changed))
-    for bucket in (Bucket(1, body_of(1, rows.values())), Bucket(0, b"").after(1, rows)):
-        assert bucket.after(2, other) == Bucket(2, body_of(2, {**rows, **other}.values()))
+    told: dict[str, bytes] = {}
+
+    def write(id: str, row: bytes) -> bytes:
+        told[id] = row
+        return other[id]
+
+    for bucket in (Bucket(1, body_of(1, rows.values())), Bucket(0, b"").after(1, rows, lambda id, _: rows[id])):
+        assert bucket.after(2, other, write) == Bucket(2, body_of(2, {**rows, **other}.values()))
+        assert told == {id: rows.get(id, b"") for id in other}
 
 
 @given(accounts)

@@ -8,6 +8,8 @@ making it again would take long; then each bucket once, however many blocks have
 import asyncio
 import time
 from collections import defaultdict, deque
+from collections.abc import Mapping
+from functools import partial
 
 from services.rewards.ledger.accounts import Accounts, Held
 from services.rewards.ledger.dues import next_due
@@ -117,17 +119,18 @@ class Projector:
     async def _write_buckets(self, seq: int, changed: dict[int, dict[str, Held]]) -> None:
         fresh: dict[int, Bucket] = {}
         due: defaultdict[int, list[str]] = defaultdict(list)
+
+        def write(accounts: Mapping[str, Held], member: str, before: bytes) -> bytes:
+            account, last, _ = accounts[member]
+            moment = next_due(account)
+            if moment is not None and (not before or due_of(before) != moment):
+                due[moment // MINUTE].append(member)
+            return line(member, account, last, moment)
+
         for number, bucket in (await self._accounts.buckets(changed)).items():
             if bucket.seq >= seq:
                 continue  # another replica is ahead, or a crash came behind this write
-            rows = {}
-            for member, (account, last, _) in changed[number].items():
-                moment = next_due(account)
-                before = bucket.row(member)
-                if moment is not None and (not before or due_of(before) != moment):
-                    due[moment // MINUTE].append(member)
-                rows[member] = line(member, account, last, moment)
-            fresh[number] = bucket.after(seq, rows)
+            fresh[number] = bucket.after(seq, changed[number], partial(write, changed[number]))
             await asyncio.sleep(0)
         # Lists first: an account that is stored has been noted.
         await self._views.note_due(self._partition, seq, min(changed), due)

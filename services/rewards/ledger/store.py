@@ -78,24 +78,19 @@ class Bucket(NamedTuple):
 
     def find(self, member: str) -> Stored | None:
         """A member's account; None for who has none."""
-        row = self.row(member)
-        return stored(row)[1] if row else None
-
-    def row(self, member: str) -> bytes:
-        """A member's account as it is written; empty for who has none."""
-        start, end = self._locate(_key(member))
-        return self.body[start + 1 : end]
+        start, end = self._locate(_key(member), self._begin())
+        return stored(self.body[start + 1 : end])[1] if end > start else None
 
     def rows(self) -> list[bytes]:
         """All accounts as they are written."""
         return self.body.split(b"\n")[1:]
 
-    def after(self, seq: int, rows: Mapping[str, bytes]) -> "Bucket":
-        """With other accounts of these members."""
+    def after(self, seq: int, members: Iterable[str], write: Callable[[str, bytes], bytes]) -> "Bucket":
+        """With these members' accounts written anew: `write` is given how one was written, empty if it was not."""
         pieces, done = [b"%d" % seq], self._begin()
-        for key, row in sorted([(_key(member), row) for member, row in rows.items()]):
-            start, end = self._locate(key)
-            pieces += (self.body[done:start], b"\n", row)
+        for key, member in sorted([(_key(member), member) for member in members]):
+            start, end = self._locate(key, done)
+            pieces += (self.body[done:start], b"\n", write(member, self.body[start + 1 : end]))
             done = end
         return Bucket(seq, b"".join([*pieces, self.body[done:]]))
 
@@ -103,9 +98,11 @@ class Bucket(NamedTuple):
         end = self.body.find(b"\n")
         return end if end >= 0 else len(self.body)
 
-    def _locate(self, key: bytes) -> tuple[int, int]:
-        """From where to where the line is that begins so, with the line's end before it; or where it would go."""
-        body, low, high = self.body, self._begin(), len(self.body)
+    def _locate(self, key: bytes, low: int) -> tuple[int, int]:
+        """From where to where the line is that begins so, with the line's end before it; or where it would go. It is
+        not before `low`.
+        """
+        body, high = self.body, len(self.body)
         while low < high:
             start = body.rfind(b"\n", low, (low + high) // 2 + 1)
             found = body[start + 1 : start + 1 + len(key)]
