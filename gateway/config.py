@@ -126,7 +126,7 @@ class Settings(TlsSettings):
     request_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="deadline of a whole request")
     requests_in_flight: int = Field(default=2_000, ge=8, description="requests that are answered at the same time")
     loop_lag_seconds: float = Field(
-        default=0.1, gt=0, le=5, description="fewer requests are let in while the event loop is later than this"
+        default=0.2, gt=0, le=5, description="fewer requests are let in while the event loop is later than this"
     )
     overload_retry_seconds: int = Field(default=1, ge=1, description="when to come again, for who was not let in")
     batch: int = Field(default=0, ge=0, le=100, description="requests that may come as one list; 0: none")

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.errors import SERVICE_UNAVAILABLE
 
 _TICK_SECONDS = 0.02
-_FEWEST = 8
+# So many take a process some 20 ms; fewer would idle it, and callers who send some at once would be refused.
+_FEWEST = 64
 _DECREASE = 0.9
 _INCREASE = 4
 # Probes have to be answered most of all when there is much to do.
@@ -41,7 +42,7 @@ class Overload:
     def observe(self, lag_seconds: float) -> None:
         """By how much the event loop was late, once in a tick. One late tick is a large document; two are overload."""
         if min(self._before, lag_seconds) > self._target:
-            self.limit = max(_FEWEST, min(self.limit, self.in_flight) * _DECREASE)
+            self.limit = min(self.most, max(_FEWEST, min(self.limit, self.in_flight) * _DECREASE))
         elif lag_seconds <= self._target:
             self.limit = min(self.most, self.limit + _INCREASE)
         self._before = lag_seconds
