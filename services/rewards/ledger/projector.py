@@ -21,7 +21,7 @@ _IDLE_SECONDS = 1.0  # without a new block, before what waits is written
 _ENOUGH = 25_000  # commands: so many wait at most before they are written, however busy the partition is
 _LONGEST_SECONDS = 60.0  # that anything waits, with a block now and then
 _AT_ONCE = 16  # buckets in one round
-LARGEST_LAG = 50_000  # commands: to make the accounts again from so many takes about a second
+LARGEST_LAG = 50_000  # commands: to make the accounts again from so many takes seconds
 
 
 class Projector:
