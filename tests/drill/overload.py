@@ -29,6 +29,7 @@ class Flood:
     good: int = 0
     # How long it took to be told that there is too much to do.
     told: list[float] = field(default_factory=list)
+    # Had no answer in time, or lost the connection.
     silent: int = 0
     other: Counter[str] = field(default_factory=Counter)
     # By member, the acts that were acknowledged.
@@ -105,11 +106,8 @@ class Reports:
             self._sent += 1
             async with asyncio.timeout(PATIENCE_SECONDS):
                 status, body = await self._send(self._body(member))
-        except TimeoutError:
+        except (TimeoutError, OSError, EOFError):
             flood.silent += 1
-            return
-        except (OSError, EOFError) as error:
-            flood.other[type(error).__name__] += 1
             return
         outcome = _outcome(status, body)
         if isinstance(outcome, str):
