@@ -165,6 +165,7 @@ def _budget(limits: RequestLimits) -> Budget:
         fields=limits.fields,
         repetitions=limits.repetitions,
         cost=limits.cost,
+        parts=limits.parts,
     )
 
 
@@ -223,7 +224,6 @@ class Envelope:
             return
         began, status = perf_counter(), 0
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        answering = scope.get("answering")
         # Nothing rests on an id being hard to guess; to ask the kernel for it took a fiftieth of the time.
         request_id = scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
 
@@ -231,7 +231,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if answering is not None:
+                if (answering := scope.get("answering")) is not None:
                     answering()
                 headers = [*message.get("headers", ()), *_SECURITY, (b"x-request-id", request_id.encode("latin-1"))]
                 if _POLICY[0] not in dict(headers):

@@ -21,6 +21,9 @@ class RequestLimits(BaseSettings):
     fields: int = Field(default=3_000, ge=1, description="fields of a document, fragments counted where they are used")
     repetitions: int = Field(default=100, ge=1, description="how often one name may stand at one place of an answer")
     cost: int = Field(default=20_000, ge=1, description="objects that an answer may have at most, mutations count more")
+    parts: int = Field(
+        default=500, ge=0, description="parts by @defer and @stream; an answer that could have more comes whole"
+    )
 
 
 class Limits(RequestLimits):
@@ -70,6 +73,7 @@ class StrangerLimits(RequestLimits):
     document_bytes: int = Field(default=16 << 10, ge=1 << 10, description="longest document")
     tokens: int = Field(default=1_000, ge=10, description="tokens of a document")
     cost: int = Field(default=5_000, ge=1, description="objects that an answer may have at most")
+    parts: int = Field(default=50, ge=0, description="parts by @defer and @stream")
 
 
 class Rates(BaseSettings):

@@ -67,8 +67,8 @@ class Request:
                 raise self._expired
             caller = self.viewer if source.as_viewer else None
             future = self._loads[asked] = self._backends.batcher.load(source, key, arguments, caller)
-            return future
-        return future.result() if future.done() else future
+        # Whoever is cancelled while waiting, as a field beside one that failed, does not take it from the others.
+        return future.result() if future.done() else asyncio.shield(future)
 
     def has(self, source: Source, key: Key) -> bool:
         """Whether it is known what has become of a key, so that `load` answers at once."""

@@ -1,11 +1,12 @@
 """GraphQL over HTTP: GET and POST, both media types, and for each failure the status that it has there."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeVar
 
-from graphql import GraphQLError, OperationType
+from graphql import ExecutionResult, GraphQLError, OperationType
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp
@@ -31,12 +32,25 @@ from gateway.errors import (
 from gateway.ide import Page
 from gateway.limits import RateExceeded
 from gateway.metrics import FAILED, OK, Measures, outcome_of
-from gateway.negotiation import EVENTS, GRAPHQL, JSON, accepts_events, media_type, wants_page
+from gateway.negotiation import (
+    EVENTS,
+    GRAPHQL,
+    JSON,
+    PARTS,
+    PARTS_FORMAT,
+    accepts_events,
+    accepts_parts,
+    media_type,
+    wants_page,
+)
+from gateway.parts import Delivery
 from gateway.persisted import DocumentRefused, Persisted
 from gateway.tokens import TokenInvalid
 from gateway.tracing import describe
 
 _GRACE_SECONDS = 0.5
+
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -65,11 +79,20 @@ class GraphQLEndpoint:
             )
         type = media_type(accept)
         events = accepts_events(accept)
+        parts = accepts_parts(accept)
+        if type is None and parts:
+            # What is not divided is no multipart either.
+            type = JSON
         try:
             # What is not there by then is left out of the answer; only what cannot be waited for otherwise is cut off.
             async with asyncio.timeout(self.settings.request_timeout_seconds + _GRACE_SECONDS) as limit:
                 if type is None and not events:
-                    raise Refusal(406, BAD_USER_INPUT, f"Answers are {GRAPHQL} or {JSON}.", reason="NOT_ACCEPTABLE")
+                    raise Refusal(
+                        406,
+                        BAD_USER_INPUT,
+                        f"Answers are {GRAPHQL} or {JSON}; {PARTS} has to be of incrementalSpec={PARTS_FORMAT}.",
+                        reason="NOT_ACCEPTABLE",
+                    )
                 session = self._session(http)
                 # Whoever owes is refused before anything is read.
                 session.account.pay(1)
@@ -81,7 +104,8 @@ class GraphQLEndpoint:
                     return await self._execute_all(asked, session, type or JSON, until)
                 if type is None or (events and self._subscribes(asked, session)):
                     return self.events(asked, session, http.headers.get("last-event-id", ""))
-                return await self._execute(asked, session, type, until, get=get)
+                answer = self._answer_in_parts if parts else self._answer
+                return await self._execute(asked, session, type, until, answer, get=get)
         except Refusal as refusal:
             self.measures.refused(refusal.error)
             errors = [error_body(refusal.error, request_id)]
@@ -105,14 +129,23 @@ class GraphQLEndpoint:
 
         async def one(asked: Asked) -> bytes:
             try:
-                return (await self._execute(asked, session, type, until, get=False)).body
+                return (await self._execute(asked, session, type, until, self._answer, get=False)).body
             except (Refusal, RateExceeded) as refused:
                 self.measures.refused(refused.error)
                 return json_of({"errors": [error_body(refused.error, session.id)]})
 
         return Answer(b"[" + b",".join(await asyncio.gather(*map(one, asked))) + b"]", 200, type)
 
-    async def _execute(self, asked: Asked, session: Session, type: str, until: float, *, get: bool) -> Answer:
+    async def _execute(
+        self,
+        asked: Asked,
+        session: Session,
+        type: str,
+        until: float,
+        answer: Callable[[Operation, Asked, Session, str, float], Awaitable[Given]],
+        *,
+        get: bool,
+    ) -> Answer | Given:
         # Of a request that is well-formed as such, application/json says by its errors alone what is wrong with it.
         wrong = 400 if type == GRAPHQL else 200
         try:
@@ -133,7 +166,7 @@ class GraphQLEndpoint:
                     reason="NOT_ACCEPTABLE",
                 )
             session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
-            return await self._answer(operation, asked, session, type, until)
+            return await answer(operation, asked, session, type, until)
         except DocumentRefused as refused:
             self.measures.refused(refused.error)
             errors = [error_body(refused.error, session.id)]
@@ -156,18 +189,40 @@ class GraphQLEndpoint:
             outcome = OK
             if isinstance(result, bytes):
                 return Answer(b'{"data":' + result + b"}", 200, type, max_age=operation.max_age)
-            if not result.errors:
-                return response({"data": result.data}, 200, type)
-            errors = [formatted(error, BAD_USER_INPUT, session.id) for error in result.errors]
-            outcome = outcome_of(errors, answered=result.data is not None)
-            if result.data is None and not any(error.path for error in result.errors):
-                # Variables that do not fit: nothing was executed.
-                return response({"errors": errors}, 400 if type == GRAPHQL else 200, type)
-            return response({"errors": errors, "data": result.data}, 200, type)
+            answer, outcome = _told(result, session, type)
+            return answer
         finally:
             expiry.cancel()
             self.measures.executed(operation, outcome, began)
             describe(operation, outcome)
+
+    async def _answer_in_parts(
+        self, operation: Operation, asked: Asked, session: Session, type: str, until: float
+    ) -> Answer | Delivery:
+        """As `_answer`, in parts if the operation asks for that."""
+        if not self.documents.divides(operation, asked.variables, stranger=session.stranger):
+            return await self._answer(operation, asked, session, type, until)
+        began = perf_counter()
+        request = Request(session.viewer, self.backends, session.id)
+        expiry = request.expires_at(until)
+
+        def finish(outcome: str) -> None:
+            expiry.cancel()
+            self.measures.executed(operation, outcome, began)
+            describe(operation, outcome)
+
+        try:
+            result = await self.documents.answer_in_parts(
+                operation, asked.variables, request, stranger=session.stranger
+            )
+        except BaseException:
+            finish(FAILED)
+            raise
+        if isinstance(result, ExecutionResult):
+            answer, outcome = _told(result, session, type)
+            finish(outcome)
+            return answer
+        return Delivery(result, session.id, until + _GRACE_SECONDS, finish, self.settings.live.send_seconds)
 
     def _subscribes(self, asked: Asked, session: Session) -> bool:
         """Whether a subscription is asked for; what is not a document at all is refused as any other."""
@@ -198,6 +253,18 @@ class GraphQLEndpoint:
             raise Refusal(
                 401, UNAUTHENTICATED, str(error), reason="TOKEN_INVALID", headers={"WWW-Authenticate": challenge}
             ) from error
+
+
+def _told(result: ExecutionResult, session: Session, type: str) -> tuple[Answer, str]:
+    """An answer that is yet to be written as JSON, and its outcome."""
+    if not result.errors:
+        return response({"data": result.data}, 200, type), OK
+    errors = [formatted(error, BAD_USER_INPUT, session.id) for error in result.errors]
+    outcome = outcome_of(errors, answered=result.data is not None)
+    if result.data is None and not any(error.path for error in result.errors):
+        # Variables that do not fit: nothing was executed.
+        return response({"errors": errors}, 400 if type == GRAPHQL else 200, type), outcome
+    return response({"errors": errors, "data": result.data}, 200, type), outcome
 
 
 def _of_its_author(error: GraphQLError) -> GraphQLError:

@@ -68,7 +68,7 @@ WAYS = counter(
     attributes={
         "way": (
             "compiled: a plan alone; walked: a plan, with errors; uncompiled: graphql-core, there is no plan; "
-            "abandoned: graphql-core, the plan could not be gone through with"
+            "abandoned: graphql-core, the plan could not be gone through with; divided: graphql-core, in parts"
         )
     },
 )
@@ -142,7 +142,7 @@ class Measures:
 
     def observe(self, ways: Ways, documents: Cache[Document]) -> None:
         """Has read what is counted anyway."""
-        names = ("compiled", "walked", "uncompiled", "abandoned")
+        names = ("compiled", "walked", "uncompiled", "abandoned", "divided")
         self._meter.observe(WAYS, lambda: [((name,), float(getattr(ways, name))) for name in names])
         counts = ("hit", "miss")
         self._meter.observe(

@@ -6,6 +6,10 @@ from functools import lru_cache
 GRAPHQL = "application/graphql-response+json"
 JSON = "application/json"
 EVENTS = "text/event-stream"
+PARTS = "multipart/mixed"
+# The format of parts, by its name in Accept (https://specs.apollo.dev/incremental/v0.2). `deferSpec=20220824` and
+# `subscriptionSpec` are other formats: who wants those would misread this one.
+PARTS_FORMAT = "v0.2"
 HTML = "text/html"
 
 # Clients send few different headers.
@@ -18,6 +22,7 @@ _OFFERED = (GRAPHQL, JSON)
 class _Range:
     type: str
     quality: float
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -54,12 +59,25 @@ def accepts_events(accept: str) -> bool:
     return any(given.type == EVENTS and given.quality > 0 for given in _ranges(accept))
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def accepts_parts(accept: str) -> bool:
+    """Whether it takes an answer in parts, in the format that they have here."""
+    return any(given.type == PARTS and given.quality > 0 and _ours(given.parameters) for given in _ranges(accept))
+
+
+def _ours(parameters: tuple[tuple[str, str], ...]) -> bool:
+    formats = [(name, value) for name, value in parameters if name.endswith("spec")]
+    return all(given == ("incrementalspec", PARTS_FORMAT) for given in formats)
+
+
 def _ranges(accept: str) -> list[_Range]:
     found = []
     for part in accept.split(","):
         type, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if type:
-            found.append(_Range(type, _quality(parameters)))
+            named = (parameter.partition("=") for parameter in parameters)
+            pairs = tuple((name.strip(), value.strip(' "')) for name, _, value in named)
+            found.append(_Range(type, _quality(parameters), pairs))
     return found
 
 

@@ -20,6 +20,7 @@ from graphql import (
     IntValueNode,
     ListValueNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     VariableNode,
     Visitor,
@@ -30,6 +31,7 @@ from graphql import (
 )
 
 from gateway.engine.declare import DEFAULT_PAGE, MUTATION_WEIGHT, PAGE_LENGTH
+from gateway.engine.incremental import wished
 from gateway.engine.reads import Connection, Entities, FieldDeclaration, Mutation
 from gateway.engine.resolve import field_declaration, type_declaration
 from gateway.engine.source import LARGEST_PAGE
@@ -47,6 +49,13 @@ def cost_of(
 ) -> int:
     """The cost of a valid document's operation."""
     return _Costs(schema, document, operation, variables).total()
+
+
+def parts_of(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+) -> int:
+    """Into how many parts its answer may be divided at most: by @defer on each object, by @stream at each row."""
+    return _Parts(schema, document, operation, variables).total()
 
 
 class _Costs:
@@ -79,9 +88,9 @@ class _Costs:
             elif isinstance(node, InlineFragmentNode):
                 condition = node.type_condition
                 inner = self._schema.get_type(condition.name.value) if condition else parent
-                cost += self._selections(node.selection_set, inner, page)
+                cost += self._own(node) + self._selections(node.selection_set, inner, page)
             elif isinstance(node, FragmentSpreadNode):
-                cost += self._fragment(node.name.value, page)
+                cost += self._own(node) + self._fragment(node.name.value, page)
             if cost > _MOST:
                 return _MOST
         return cost
@@ -96,13 +105,13 @@ class _Costs:
 
     def _field(self, node: FieldNode, parent: Any, page: int) -> int:
         if node.selection_set is None:
-            return 0
+            return self._own(node) * LARGEST_PAGE
         field = self._schema.get_field(parent, node.name.value)
         if field is None:
             return 0
         declared = field_declaration(field)
         named = get_named_type(field.type)
-        weight = _weight(declared, named)
+        weight = self._weight(node, declared, named)
         if declared is not None and isinstance(declared.read, Connection):
             # What a connection has is as long as its page.
             return weight + self._selections(node.selection_set, named, self._length(node, PAGE_LENGTH, DEFAULT_PAGE))
@@ -113,6 +122,14 @@ class _Costs:
             elif declared is not None:
                 length = page if declared.size is None else declared.size
         return length * (weight + self._selections(node.selection_set, named, page))
+
+    def _own(self, node: SelectionNode) -> int:
+        """What a selection counts that is no object."""
+        return 0
+
+    def _weight(self, node: FieldNode, declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
+        """What a field counts for each object that it answers."""
+        return _weight(declared, named)
 
     def _length(self, node: FieldNode, argument: str, default: int) -> int:
         """How long a list is asked to be; what cannot be right is refused later, and costs as much as could be."""
@@ -130,6 +147,16 @@ class _Costs:
                 return len(value)
             return min(value, LARGEST_PAGE) if isinstance(value, int) and value > 0 else default
         return default
+
+
+class _Parts(_Costs):
+    """Counts nothing but what is deferred or streamed, as often as it comes."""
+
+    def _own(self, node: SelectionNode) -> int:
+        return int(wished(node.directives))
+
+    def _weight(self, node: FieldNode, declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
+        return self._own(node)
 
 
 def _weight(declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:

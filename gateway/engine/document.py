@@ -20,6 +20,7 @@ from graphql import (
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    OperationType,
     Undefined,
     experimental_execute_incrementally,
     get_argument_values,
@@ -34,10 +35,10 @@ from graphql.execution.collect_fields import FragmentDetails, collect_fields
 from gateway.engine.admit import is_awaitable
 from gateway.engine.cache import Cache
 from gateway.engine.compile import compile_plan, conditions_of
-from gateway.engine.cost import cost_of, counted_variables
+from gateway.engine.cost import cost_of, counted_variables, parts_of
 from gateway.engine.execute import Compiled, run
 from gateway.engine.hints import max_age_of
-from gateway.engine.incremental import whole
+from gateway.engine.incremental import Parts, whole
 from gateway.engine.plan import Uncovered
 from gateway.engine.project import projector
 from gateway.engine.reads import Rule, Stream
@@ -83,6 +84,8 @@ class Ways:
     uncompiled: int = 0
     # ... or since a plan could not be gone through with.
     abandoned: int = 0
+    # By graphql-core, in parts.
+    divided: int = 0
 
 
 @dataclass(eq=False)
@@ -119,6 +122,8 @@ class Document:
     # In characters of documents: its own, and again for each plan that it has.
     size: int
     conditions: tuple[str, ...]
+    # With its @defer and @stream, for an answer in parts; None if it has none.
+    divided: DocumentNode | None = None
     # Why strangers may not use it, if not; worked out when the first one does.
     for_strangers: Exception | None = None
     seen_by_strangers: bool = False
@@ -195,8 +200,10 @@ class Documents:
         )
         if errors:
             raise DocumentInvalid(*errors)
-        node = whole(node)
-        document = Document(key, node, length, length, conditions_of(node))
+        given, node = node, whole(node)
+        divided = given if given is not node else None
+        size = length if divided is None else 2 * length
+        document = Document(key, node, length, size, conditions_of(node), divided)
         self.cache.put(key, document)
         return document
 
@@ -314,18 +321,55 @@ class Documents:
         self, operation: Operation, given: Mapping[str, Any], request: object, *, hide_suggestions: bool = False
     ) -> ExecutionResult:
         """The answer by graphql-core, whatever the operation is."""
-        # The one that knows @defer and @stream; of them nothing is left in a document.
-        result: Any = experimental_execute_incrementally(
+        answer: Any = await self._interpret(operation.document.node, operation, given, request, hide_suggestions)
+        return answer  # type: ignore[no-any-return]
+
+    def divides(self, operation: Operation, given: Mapping[str, Any], *, stranger: bool = False) -> bool:
+        """Whether the operation can be answered in parts: it asks for that, and not for more parts than are allowed.
+
+        Only a query can: what follows a mutation must not be read before it.
+        """
+        document = operation.document
+        if document.divided is None or operation.node.operation is not OperationType.QUERY:
+            return False
+        node = get_operation_ast(document.divided, _name(operation))
+        parts = parts_of(self._schema, document.divided, node, given) if node is not None else 0
+        return 0 < parts <= self._allowance(stranger).budget.parts
+
+    async def answer_in_parts(
+        self, operation: Operation, given: Mapping[str, Any], request: object, *, stranger: bool = False
+    ) -> ExecutionResult | Parts:
+        """The answer of what `divides`; whole where its variables defer nothing. TooExpensive as `answer`."""
+        self.cost(operation, given, stranger=stranger)
+        hide_suggestions = not self._allowance(stranger).introspection
+        try:
+            operation.signature.read(given, hide_suggestions=hide_suggestions)
+        except VariablesInvalid as invalid:
+            return ExecutionResult(None, invalid.errors)
+        self.ways.divided += 1
+        node = operation.document.divided or operation.document.node
+        return await self._interpret(node, operation, given, request, hide_suggestions)
+
+    async def _interpret(
+        self,
+        node: DocumentNode,
+        operation: Operation,
+        given: Mapping[str, Any],
+        request: object,
+        hide_suggestions: bool,
+    ) -> ExecutionResult | Parts:
+        result = experimental_execute_incrementally(
             self._schema,
-            operation.document.node,
+            node,
             context_value=request,
             variable_values=dict(given),
-            operation_name=operation.node.name.value if operation.node.name else None,
+            operation_name=_name(operation),
             is_awaitable=is_awaitable,
             hide_suggestions=hide_suggestions,
+            # What is deferred is loaded together with what is not: one call per source.
+            enable_early_execution=True,
         )
-        answer: ExecutionResult = result if isinstance(result, ExecutionResult) else await result
-        return answer
+        return result if isinstance(result, ExecutionResult | Parts) else await result
 
     def compiled(self, operation: Operation, variables: Variables) -> Compiled | None:
         """The plan for what the variables skip and include; None if there can be none."""
@@ -346,6 +390,10 @@ class Documents:
             plans.popitem(last=False)
             self.cache.grow(document.key, document, -document.length)
         return made
+
+
+def _name(operation: Operation) -> str | None:
+    return operation.node.name.value if operation.node.name else None
 
 
 def _parse(text: str, most_tokens: int) -> DocumentNode:

@@ -43,6 +43,8 @@ class Budget:
     # How often one name may stand at one place of the answer: validation compares each with each.
     repetitions: int
     cost: int
+    # In how many parts an answer may come; what could have more comes whole.
+    parts: int = 0
 
 
 class _Shape(NamedTuple):

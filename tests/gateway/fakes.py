@@ -22,9 +22,9 @@ from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
 from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
 from deploy.local.embedded import free_port
 from services.shared.errors import DomainError, FailedPrecondition, InvalidArgument, Unauthenticated, Unavailable
-from services.shared.guard import Guard
 from services.shared.identity import Caller, Verifier, current_caller
 from services.shared.ids import new_id
+from services.shared.server import Guard
 
 NOW = Timestamp()
 NOW.FromDatetime(datetime(2026, 3, 1, 8, 30, tzinfo=UTC))
@@ -49,6 +49,8 @@ class Recorder(aio.ServerInterceptor):
     calls: list[Call] = field(default_factory=list)
     failures: dict[str, Exception] = field(default_factory=dict)
     delays: dict[str, float] = field(default_factory=dict)
+    # What a method waits for before it answers.
+    waits: dict[str, asyncio.Event] = field(default_factory=dict)
     # What is done to an answer, by its method, before it is sent.
     finish: Callable[[str, Any], None] = lambda method, answer: None
 
@@ -63,6 +65,8 @@ class Recorder(aio.ServerInterceptor):
         async def recorded(request: Any, context: Any) -> Any:
             self.calls.append(Call(method, request, current_caller(), dict(context.invocation_metadata())))
             await asyncio.sleep(self.delays.get(method, 0))
+            if method in self.waits:
+                await self.waits[method].wait()
             if method in self.failures:
                 raise self.failures[method]
             answer = await handler.unary_unary(request, context)
@@ -689,6 +693,7 @@ class FakeAlliance:
         self.recorder.calls.clear()
         self.recorder.failures.clear()
         self.recorder.delays.clear()
+        self.recorder.waits.clear()
         for stream in (self.accounts.impacts, self.logistics.acceptances, self.rewards.changes):
             stream.opened = 0
 
