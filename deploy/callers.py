@@ -10,8 +10,8 @@ from alliance.accounts.v1 import accounts_pb2  # noqa: F401  (makes its descript
 from alliance.logistics.v1 import logistics_pb2  # noqa: F401
 from alliance.partners.v1 import partners_pb2  # noqa: F401
 from alliance.rewards.v1 import ledger_pb2, rewards_pb2  # noqa: F401
+from services.shared.access import access_rule
 from services.shared.identity import CallerKind
-from services.shared.server import access_rule
 
 PAGE = Path(__file__).parent / "docs" / "callers.md"
 SERVICES = (

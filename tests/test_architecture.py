@@ -13,13 +13,13 @@ from alliance.logistics.v1 import logistics_pb2  # noqa: F401
 from alliance.partners.v1 import partners_pb2  # noqa: F401
 from alliance.rewards.v1 import ledger_pb2, rewards_pb2  # noqa: F401
 from deploy import protos
+from services.shared.access import access_rule
 from services.shared.identity import CallerKind
-from services.shared.server import access_rule
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("accounts", "partners", "logistics", "rewards")
 DRIVERS = ("pymongo", "motor", "bson")
-_SHARED = ("mongo", "commands", "idempotency", "outbox", "pages", "queries", "server", "tail")
+_SHARED = ("mongo", "commands", "failures", "idempotency", "outbox", "pages", "queries", "server", "tail")
 DRIVER_ROOMS = tuple(f"{room}.py" for room in _SHARED)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.checks.references.images import project_version
+from deploy.checks.references.images import as_name, project_version
 from deploy.release.breaking import breaking
 from deploy.release.contracts import Contracts, breaking_by_buf
 
@@ -22,6 +22,8 @@ _COPIES = (
     "deploy/overlays/staging/kustomization.yaml",
     "deploy/overlays/production/kustomization.yaml",
 )
+# Where names have it, in which dots are better not.
+_NAMES = "deploy/base/migrate/jobs/kustomization.yaml"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -55,6 +57,8 @@ def release(version: str) -> int:
     for name in ("pyproject.toml", *_COPIES):
         path = _ROOT / name
         path.write_text(path.read_text().replace(current, version))
+    names = _ROOT / _NAMES
+    names.write_text(names.read_text().replace(f"-{as_name(current)}\n", f"-{as_name(version)}\n"))
     Contracts.of_now().write()
     sys.stdout.write(f"{version} is ready: commit, tag v{version}, build the image, set its digest in the overlays\n")
     return 0

@@ -46,6 +46,7 @@ from gateway.engine.reads import (
 )
 from gateway.engine.source import LARGEST_PAGE, Arguments
 from gateway.errors import BAD_USER_INPUT, FieldError
+from services.shared.access import access_rule
 from services.shared.errors import DomainError
 from services.shared.identity import CallerKind
 
@@ -193,8 +194,6 @@ def closed(rule: Rule | None) -> Rule | None:
 
 def callers(read: Mutation) -> frozenset[CallerKind]:
     """Who may call a mutation: what the rpc's own access rule in the proto says."""
-    from services.shared.server import access_rule
-
     return access_rule(f"/{read.service.full_name}/{read.method}")[0]
 
 

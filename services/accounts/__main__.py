@@ -1,12 +1,13 @@
 """`python -m services.accounts`: settings -> store -> service -> serve."""
 
+from functools import partial
+
 import uvloop
 
 from alliance.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
-from services.accounts import events, invariants, store
+from services.accounts import events, invariants, migrate
 from services.accounts.config import Settings
-from services.accounts.factors import FACTORS
 from services.accounts.rpc import AccountsRpc
 from services.accounts.service.acts import Acts
 from services.accounts.service.impact import Impact
@@ -15,7 +16,7 @@ from services.accounts.store.acts import ActStore
 from services.accounts.store.factors import FactorStore
 from services.accounts.store.impact import COUNTERS, ImpactStore
 from services.accounts.store.members import MemberStore
-from services.shared import clock, outbox, telemetry
+from services.shared import clock, telemetry
 from services.shared.client import Client
 from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
@@ -49,11 +50,6 @@ async def main() -> None:
 
     watch = Watch(Results(database), invariants.NAMES, observed.meter)
 
-    async def prepare() -> None:
-        await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
-        await factor_store.seed(FACTORS)
-        await impact_store.prepare()
-
     server = Server(
         settings,
         {
@@ -63,7 +59,11 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run, impact.run, tail.run])
+    await server.run(
+        prepare=partial(migrate.prepare, database),
+        ping=database.ping,
+        jobs=[relay.run, watch.run, impact.run, tail.run],
+    )
 
 
 if __name__ == "__main__":

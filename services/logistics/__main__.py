@@ -1,10 +1,12 @@
 """`python -m services.logistics`: settings -> store -> service -> serve."""
 
+from functools import partial
+
 import uvloop
 
 from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceStub
 from alliance.logistics.v1 import logistics_pb2, logistics_pb2_grpc
-from services.logistics import events, invariants, store
+from services.logistics import events, invariants, migrate
 from services.logistics.config import Settings
 from services.logistics.rpc import LogisticsRpc
 from services.logistics.service.capture import Capture
@@ -15,7 +17,7 @@ from services.logistics.store.captures import CaptureStore
 from services.logistics.store.feed import FeedStore
 from services.logistics.store.points import PointStore
 from services.logistics.store.refusals import RefusalStore
-from services.shared import clock, outbox, telemetry
+from services.shared import clock, telemetry
 from services.shared.client import Client
 from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
@@ -61,9 +63,6 @@ async def main() -> None:
 
     watch = Watch(Results(database), invariants.NAMES, observed.meter)
 
-    async def prepare() -> None:
-        await database.create_indexes({**store.INDEXES, **outbox.INDEXES})
-
     server = Server(
         settings,
         {
@@ -74,7 +73,7 @@ async def main() -> None:
         observed,
     )
     jobs = [relay.run, watch.run, feed.run, tail.run]
-    await server.run(prepare=prepare, ping=database.ping, jobs=jobs)
+    await server.run(prepare=partial(migrate.prepare, database), ping=database.ping, jobs=jobs)
     await accounts.close()
 
 

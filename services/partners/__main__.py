@@ -1,10 +1,12 @@
 """`python -m services.partners`: settings -> store -> service -> serve."""
 
+from functools import partial
+
 import uvloop
 
 from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
-from services.partners import invariants
+from services.partners import invariants, migrate
 from services.partners.config import Settings
 from services.partners.events import Events, deliveries
 from services.partners.rpc import PartnersRpc
@@ -12,7 +14,6 @@ from services.partners.service.agreements import Agreements
 from services.partners.service.clients import ApiClients
 from services.partners.service.earning import Earning
 from services.partners.service.partners import Partners
-from services.partners.store import INDEXES
 from services.partners.store.agreements import AgreementStore
 from services.partners.store.clients import ClientStore
 from services.partners.store.earning import EarningStore
@@ -57,9 +58,6 @@ async def main() -> None:
 
     watch = Watch(Results(database), invariants.NAMES, observed.meter)
 
-    async def prepare() -> None:
-        await database.create_indexes({**INDEXES, **outbox.INDEXES})
-
     server = Server(
         settings,
         {
@@ -69,7 +67,7 @@ async def main() -> None:
         },
         observed,
     )
-    await server.run(prepare=prepare, ping=database.ping, jobs=[relay.run, watch.run])
+    await server.run(prepare=partial(migrate.prepare, database), ping=database.ping, jobs=[relay.run, watch.run])
     await rewards.close()
 
 

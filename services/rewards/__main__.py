@@ -6,11 +6,9 @@ import uvloop
 
 from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
 from alliance.rewards.v1 import ledger_pb2, ledger_pb2_grpc, rewards_pb2, rewards_pb2_grpc
-from services.rewards import invariants
+from services.rewards import invariants, migrate
 from services.rewards.config import Settings
 from services.rewards.domain.gifts import Limits
-from services.rewards.domain.moments import millis
-from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.log import BLOCKS
 from services.rewards.ledger_rpc import LedgerRpc
 from services.rewards.messages import Messages
@@ -26,12 +24,11 @@ from services.rewards.service.settlements import Settlements
 from services.rewards.service.sweeper import Sweeper
 from services.rewards.service.wallets import Wallets
 from services.rewards.service.watches import Watches
-from services.rewards.store import INDEXES
 from services.rewards.store.earnings import EarningStore
 from services.rewards.store.gifts import GiftStore
 from services.rewards.store.redemptions import RedemptionStore
 from services.rewards.store.settlements import SettlementStore
-from services.shared import clock, collector, outbox, telemetry
+from services.shared import clock, collector, telemetry
 from services.shared.client import Client
 from services.shared.idempotency import Idempotency
 from services.shared.identity import Signer
@@ -58,14 +55,7 @@ async def main() -> None:
     events = Outbox(database)
     relay = Relay(events, deliveries(client), observed.meter)
     idempotency = Idempotency(database, relay)
-    ledger = Ledger(
-        database,
-        settings.ledger_partitions,
-        lambda: millis(clock.now()),
-        buckets=settings.ledger_buckets,
-        cached_members=settings.ledger_cached_members,
-        cached_bytes=settings.ledger_cached_mb * 1_000_000,
-    )
+    ledger = migrate.ledger_of(settings, database)
     earnings = Earnings(EarningStore(database), ledger, partners, events, idempotency, clock.now)
     ttl = timedelta(seconds=settings.redemption_ttl_seconds)
     redemptions = Redemptions(RedemptionStore(database), ledger, partners, idempotency, clock.now, ttl)
@@ -87,8 +77,7 @@ async def main() -> None:
     watch = Watch(Results(database), invariants.NAMES, observed.meter)
 
     async def prepare() -> None:
-        await database.create_indexes({**INDEXES, **outbox.INDEXES})
-        await ledger.open()
+        await migrate.prepare(database, ledger)
         collector.settle()
 
     server = Server(

@@ -47,7 +47,7 @@ class ServiceSettings(TlsSettings):
     log_level: str = "INFO"
 
 
-# Of a process that only reads the database: it proves its name to nobody, and nobody calls it.
+# Of a job that has to do with the database alone: it proves its name to nobody, and nobody calls it.
 DATABASE_ONLY: Mapping[str, object] = {
     "identity_key_file": Path(),
     "trust_file": Path(),

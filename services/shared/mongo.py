@@ -25,6 +25,7 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError,
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from services.shared import sessions
 from services.shared.commands import Commands, Connections
 from services.shared.config import ServiceSettings
 from services.shared.errors import Aborted
@@ -32,6 +33,7 @@ from services.shared.metrics import catalogue
 from services.shared.metrics.instruments import Meter
 from services.shared.queries import QueryShapes
 from services.shared.sessions import Sessions
+from services.shared.telemetry import log
 
 if TYPE_CHECKING:
     from services.shared.outbox import Event
@@ -128,11 +130,14 @@ class Database:
         await self._database.command("ping")
 
     async def create_indexes(self, indexes: Indexes) -> None:
-        """Makes the indexes that are not there yet; safe to do at every start and in several replicas at once."""
-        for collection, models in indexes.items():
+        """Makes the indexes that are not there yet, and the one that `Sessions` needs; safe to do at every start and in
+        several replicas at once.
+        """
+        for collection, models in {**indexes, sessions.COLLECTION: [IndexModel(sessions.INDEXED)]}.items():
+            names = [model.document["name"] for model in models]
+            # The last of these lines says what is being built when that takes long.
+            log.info("indexes", collection=collection, names=names)
             await self._database[collection].create_indexes(list(models))
-        if self._sessions is not None:
-            await self._sessions.create_index()
 
     async def end_sessions(self, ids: Sequence[bytes]) -> None:
         """Ends sessions of this user, and with them the transactions that they are in."""

@@ -20,6 +20,7 @@ _TIMES_USUAL = 4.0
 _DECREASE = 0.3  # at most to so much of it at once
 _INCREASE = 4
 _FEWEST = 8
+_DOUBLINGS = 16  # as many as lead from the fewest to any limit
 _CROWD = 32
 _STALLED_TIMES = 2.5
 # What is usual is forgotten slowly: by so much in each window.
@@ -47,6 +48,7 @@ class Limit:
         now = self._clock()
         if self._in_flight == 0:
             self._answered_at = now
+            self._recover(now)
         if self._in_flight >= self.limit:
             return None
         if self._in_flight >= _CROWD and now - self._answered_at > _STALLED_TIMES * self._long():
@@ -65,6 +67,13 @@ class Limit:
         if now >= self._window_ends:
             if self._answers >= _ANSWERS:
                 self._adapt(now)
+            self._fastest, self._answers = math.inf, 0
+            self._window_ends = now + _WINDOW_SECONDS
+
+    def _recover(self, now: float) -> None:
+        """What was learnt of a crowd fades while nobody calls: there are no answers then to adapt by."""
+        if (windows := int((now - self._window_ends) // _WINDOW_SECONDS)) > 0:
+            self.limit = min(self._most, self.limit * 2 ** min(windows, _DOUBLINGS))
             self._fastest, self._answers = math.inf, 0
             self._window_ends = now + _WINDOW_SECONDS
 

@@ -2,37 +2,25 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.descriptor_pool import Default
-from google.protobuf.message import Message
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
-from alliance.common.v1 import access_pb2
-from services.shared import identity
-from services.shared.client import set_deadline
 from services.shared.config import ServiceSettings
-from services.shared.errors import DeadlineExceeded, DomainError, Internal, Unavailable
-from services.shared.identity import CallerKind, Verifier
+from services.shared.errors import DomainError
+from services.shared.failures import NO_DATABASE, Closed
+from services.shared.guard import Guard
+from services.shared.identity import Verifier
 from services.shared.metrics import catalogue
-from services.shared.metrics.calls import Calls
-from services.shared.metrics.instruments import Meter
 from services.shared.metrics.process import watch_loop
-from services.shared.overload import Limit
-from services.shared.rpc_errors import OVERLOADED, abort
-from services.shared.streams import Streams
-from services.shared.telemetry import Telemetry, log, trace_id
-from services.shared.tls import peers, server_credentials
+from services.shared.telemetry import Telemetry, log
+from services.shared.tls import server_credentials
 
 Add = Callable[[aio.Server], None]
 Job = Callable[[], Awaitable[None]]
@@ -45,25 +33,6 @@ ALIVE = "alive"
 # Clients look for new processes of a service when a connection ends, so each is ended in friendship now and then.
 _CONNECTION_AGE_MS = 300_000
 _CONNECTION_AGE_GRACE_MS = 60_000
-# A stream ends before its connection is broken off.
-_STREAM_SECONDS = 300.0
-# Methods of the platform, not of the alliance: they show neither data nor effect.
-_PLATFORM = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
-
-
-@dataclass(frozen=True)
-class _Closed:
-    """Why no calls are answered just now."""
-
-    reason: str
-    message: str
-
-
-# InternalError, UnknownError, OutOfDiskSpace: the database's own trouble, which an operator has to end; until then a
-# caller can only wait, and is told so.
-_DATABASE_FAILS = frozenset({1, 8, 14031})
-_TOO_MUCH = _Closed(OVERLOADED, "There is more to do than can be done just now; call again in a moment.")
-_NO_DATABASE = _Closed("DATABASE_UNAVAILABLE", "The database cannot be reached; call again in a moment.")
 
 
 class Server:
@@ -79,7 +48,7 @@ class Server:
         self._settings = settings
         self._names = [descriptor.full_name for descriptor in services]
         self._telemetry = telemetry
-        self._closed: _Closed | None = _Closed("NOT_READY", "The service is starting; call again in a moment.")
+        self._closed: Closed | None = Closed("NOT_READY", "The service is starting; call again in a moment.")
         self._health = health.aio.HealthServicer()
         self._serving = telemetry.meter.gauge(catalogue.SERVING).at()
         self._certificate = settings.certificate_files()
@@ -167,7 +136,7 @@ class Server:
                     log.warning("database unreachable", error=str(error))
             if now != serving:
                 serving = now
-                self._closed = None if now else _NO_DATABASE
+                self._closed = None if now else NO_DATABASE
                 self._serving.set(int(now))
                 await self._set_health(serving=now)
                 log.info("serving" if now else "not serving")
@@ -193,101 +162,6 @@ class Server:
         log.info("stopped")
 
 
-class Guard(aio.ServerInterceptor):
-    """The door of every method: is there time, who calls, may they; and errors leave in one form."""
-
-    def __init__(
-        self,
-        verifier: Verifier,
-        closed: "Callable[[], _Closed | None]",
-        meter: Meter | None = None,
-        *,
-        encrypted: bool = False,
-        most_at_once: int = 1_000,
-    ) -> None:
-        """`encrypted` says that connections have certificates, to which process tokens have to belong."""
-        self._most_at_once = most_at_once
-        self._verifier = verifier
-        self._encrypted = encrypted
-        self._closed = closed
-        meter = meter or Meter()
-        self._in_flight = meter.gauge(catalogue.IN_FLIGHT).at()
-        self._streams = meter.gauge(catalogue.STREAMS)
-        self.streams = Streams(_STREAM_SECONDS)
-        self._calls = Calls(meter, catalogue.RPC_SERVER)
-        self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-
-    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
-        method: str = details.method
-        if method.startswith(_PLATFORM):
-            return await continuation(details)
-        guarded = self._guarded.get(method)
-        if guarded is None:
-            handler = await continuation(details)
-            if handler is None:
-                return None
-            guarded = self._guarded[method] = self._guard(method, handler)
-        return guarded
-
-    def _guard(self, method: str, handler: Any) -> Any:
-        kinds, services = access_rule(method)
-
-        async def enter(context: "aio.ServicerContext[Any, Any]") -> None:
-            left = context.time_remaining()
-            if left is not None and left <= 0:
-                raise DeadlineExceeded("The call came without any time left.", reason="DEADLINE_EXCEEDED")
-            set_deadline(left)
-            metadata = dict(context.invocation_metadata() or ())
-            caller = identity.caller_of(metadata, self._verifier, peers(context) if self._encrypted else None)
-            identity.check_access(caller, kinds, services)
-            if closed := self._closed():
-                raise Unavailable(closed.message, reason=closed.reason)
-            identity.set_current_caller(caller)
-
-        if handler.response_streaming:
-            streams = self._streams.at(method.removeprefix("/"))
-
-            async def stream(request: Message, context: "aio.ServicerContext[Any, Any]") -> Any:
-                streams.add(1)
-                try:
-                    await enter(context)
-                    async for response in self.streams.lasting(handler.unary_stream(request, context)):
-                        yield response
-                except Exception as error:
-                    await abort(context, _expected(error, method))
-                finally:
-                    streams.add(-1)
-
-            return grpc.unary_stream_rpc_method_handler(
-                stream, handler.request_deserializer, handler.response_serializer
-            )
-
-        answered, in_flight, limit = self._calls.of(method), self._in_flight, Limit(self._most_at_once)
-
-        async def unary(request: Message, context: "aio.ServicerContext[Any, Any]") -> Any:
-            began, status = time.perf_counter(), "CANCELLED"
-            in_flight.add(1)
-            try:
-                await enter(context)
-                if (entered := limit.enter()) is None:
-                    raise Unavailable(_TOO_MUCH.message, reason=_TOO_MUCH.reason)
-                try:
-                    response = await handler.unary_unary(request, context)
-                finally:
-                    limit.leave(entered)
-                status = "OK"
-                return response
-            except Exception as error:
-                expected = _expected(error, method)
-                status = expected.code.name
-                return await abort(context, expected)
-            finally:
-                in_flight.add(-1)
-                answered(status, began)
-
-        return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
-
-
 def _bind(add_port: Callable[[str], int], address: str) -> None:
     try:
         add_port(address)
@@ -296,51 +170,6 @@ def _bind(add_port: Callable[[str], int], address: str) -> None:
             f"{address} cannot be listened on; another process has the port. Stop it, or set ALLIANCE_LISTEN "
             "(ALLIANCE_OPEN_LISTEN, ALLIANCE_HEALTH_LISTEN) to a free one."
         ) from error
-
-
-def access_rule(method: str) -> tuple[frozenset[CallerKind], frozenset[str]]:
-    """The rule in the method's proto: the kinds of caller, and the services. Without a rule: nobody."""
-    service, _, name = method.removeprefix("/").partition("/")
-    rule = Default().FindServiceByName(service).methods_by_name[name].GetOptions().Extensions[access_pb2.access]
-    prefix = len("CALLER_")
-    kinds = frozenset(CallerKind(access_pb2.Caller.Name(number)[prefix:].lower()) for number in rule.callers)
-    return kinds, frozenset(rule.services)
-
-
-def _expected(error: Exception, method: str) -> DomainError:
-    """What the caller is told. The unexpected is logged whole and told as a trace id."""
-    if isinstance(error, DomainError):
-        return error
-    if isinstance(error, aio.AbortError):
-        raise error
-    if isinstance(error, PyMongoError) and _passing(error):
-        log.warning("database unreachable", method=method, error=str(error))
-        return Unavailable(_NO_DATABASE.message, reason=_NO_DATABASE.reason)
-    if isinstance(error, OperationFailure) and error.code in _DATABASE_FAILS:
-        log.error("the database fails", method=method, error=str(error))
-        return Unavailable(_NO_DATABASE.message, reason=_NO_DATABASE.reason)
-    log.error("unexpected error", method=method, exc_info=error)
-    return Internal(
-        "Something unexpected went wrong here; nothing that you can correct. Report it with the trace id.",
-        reason="INTERNAL",
-        trace_id=trace_id(),
-    )
-
-
-def _passing(error: PyMongoError) -> bool:
-    from pymongo.errors import (
-        AutoReconnect,
-        ConnectionFailure,
-        ExecutionTimeout,
-        NetworkTimeout,
-        WTimeoutError,
-    )
-
-    return (
-        error.timeout
-        or isinstance(error, AutoReconnect | ConnectionFailure | ExecutionTimeout | NetworkTimeout | WTimeoutError)
-        or any(map(error.has_error_label, ("TransientTransactionError", "UnknownTransactionCommitResult")))
-    )
 
 
 async def _insist(prepare: Job) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from services.shared.mongo import Database
 
-_COLLECTION = "sessions"
+COLLECTION = "sessions"
+# By it a process finds its predecessor's sessions.
+INDEXED = "instance"
 
 
 class Sessions:
@@ -19,15 +21,11 @@ class Sessions:
 
     def __init__(self, database: "Database", instance: str) -> None:
         self._database = database
-        self._rows = database[_COLLECTION]
+        self._rows = database[COLLECTION]
         self._instance = instance
         self._known: set[bytes] = set()
         self._lock = asyncio.Lock()
         self._inherited = True
-
-    async def create_index(self) -> None:
-        """Makes the index by which a process finds its predecessor's sessions."""
-        await self._rows.create_index("instance")
 
     async def enter(self, id: bytes) -> None:
         """Before a session's first transaction. Sessions are pooled, so there are as many as there were at one time."""
@@ -37,12 +35,12 @@ class Sessions:
             if self._inherited:
                 await self._end_inherited()
                 self._inherited = False
-        row = {"instance": self._instance, "at": datetime.now(UTC)}
+        row = {INDEXED: self._instance, "at": datetime.now(UTC)}
         await self._rows.update_one({"_id": id}, {"$set": row}, upsert=True)
         self._known.add(id)
 
     async def _end_inherited(self) -> None:
-        rows = [row async for row in self._rows.find({"instance": self._instance})]
+        rows = [row async for row in self._rows.find({INDEXED: self._instance})]
         if rows:
             await self._database.end_sessions([row["_id"] for row in rows])
             await self._rows.delete_many({"_id": {"$in": [row["_id"] for row in rows]}})

@@ -22,9 +22,9 @@ from alliance.partners.v1 import partners_pb2, partners_pb2_grpc
 from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
 from deploy.local.embedded import free_port
 from services.shared.errors import DomainError, FailedPrecondition, InvalidArgument, Unauthenticated, Unavailable
+from services.shared.guard import Guard
 from services.shared.identity import Caller, Verifier, current_caller
 from services.shared.ids import new_id
-from services.shared.server import Guard
 
 NOW = Timestamp()
 NOW.FromDatetime(datetime(2026, 3, 1, 8, 30, tzinfo=UTC))

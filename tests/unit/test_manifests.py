@@ -263,6 +263,14 @@ def refused_setting(broken: Broken) -> None:
     settings(broken)["ALLIANCE_STOP_GRACE_SECONDS"] = "soon"
 
 
+def refused_limit(broken: Broken) -> None:
+    settings(broken, "gateway-settings")["ALLIANCE_LIMIT_DEPTH"] = "0"
+
+
+def unknown_limit(broken: Broken) -> None:
+    settings(broken, "gateway-settings")["ALLIANCE_LIMIT_DEEP"] = "12"
+
+
 def missing_setting(broken: Broken) -> None:
     broken.container("Deployment", "gateway")["env"].remove(
         broken.variable("Deployment", "gateway", "ALLIANCE_TOKEN_KEY_FILE")
@@ -377,6 +385,31 @@ def a_jobs_setting(broken: Broken) -> None:
     broken.container("CronJob", "rewards-invariants")["env"].append({"name": "ALLIANCE_LEDGER_PARTITION", "value": "4"})
 
 
+def a_migration_of_another_release(broken: Broken) -> None:
+    migration(broken)["metadata"]["name"] = "rewards-migrate-0-0-9"
+
+
+def a_migration_without_its_settings(broken: Broken) -> None:
+    migration(broken)["spec"]["template"]["spec"]["containers"][0]["env"].clear()
+
+
+def a_migration_of_nothing(broken: Broken) -> None:
+    migration(broken)["spec"]["template"]["spec"]["containers"][0]["args"] = ["services.rewards.migration"]
+
+
+def a_migration_with_anothers_password(broken: Broken) -> None:
+    variable = migration(broken)["spec"]["template"]["spec"]["containers"][0]["env"][0]
+    variable["valueFrom"]["secretKeyRef"]["name"] = "accounts-database"
+
+
+def a_migration_cut_off(broken: Broken) -> None:
+    del migration(broken)["spec"]["template"]["metadata"]["labels"]["alliance/database"]
+
+
+def migration(broken: Broken) -> Any:
+    return next(r for r in broken.resources if r["kind"] == "Job" and r["metadata"]["name"].startswith("rewards-"))
+
+
 def one_caller_too_many(broken: Broken) -> None:
     values = broken.spec("NetworkPolicy", "rewards")["ingress"][0]["from"][0]["podSelector"]["matchExpressions"][0][
         "values"
@@ -461,6 +494,8 @@ def a_method_too_many(broken: Broken) -> None:
         (unknown_setting, "the process reads no setting ALLIANCE_LOGLEVEL"),
         (setting_of_another_process, "Deployment/accounts: the process reads no setting ALLIANCE_ISSUER"),
         (refused_setting, "stop_grace_seconds: Input should be a valid number"),
+        (refused_limit, "Deployment/gateway: limits.depth: Input should be greater than or equal to 1"),
+        (unknown_limit, "Deployment/gateway: the process reads no setting ALLIANCE_LIMIT_DEEP"),
         (missing_setting, "Deployment/gateway: the setting token_key_file is missing"),
         (unknown_telemetry_setting, "OpenTelemetry reads no variable OTEL_TRACE_SAMPLER"),
         (process_of_nobody, "Deployment/accounts runs ['services.account'], which is no process"),
@@ -489,6 +524,14 @@ def a_method_too_many(broken: Broken) -> None:
         (a_job_that_asks_nobody, "NetworkPolicy: partners-invariants to rewards:50054 is not allowed, and is needed"),
         (a_job_of_no_kind, "CronJob/rewards-invariants runs ['services.rewards.nothing'], which is no job"),
         (a_jobs_setting, "CronJob/rewards-invariants: the process reads no setting ALLIANCE_LEDGER_PARTITION"),
+        (a_migration_of_another_release, "Job/rewards-migrate-0-0-9 is not named after this release"),
+        (a_migration_of_nothing, "runs ['services.rewards.migration'], which is no job of the alliance"),
+        (a_migration_with_anothers_password, "sees Secret accounts-database, which is not for it"),
+        (
+            a_migration_cut_off,
+            "NetworkPolicy: rewards-migrate to cidr:10.40.0.0/24:27017 is not allowed, and is needed",
+        ),
+        (a_migration_without_its_settings, "NetworkPolicy: rewards-migrate to cidr:10.40.0.0/24:27017 is allowed"),
         (one_caller_too_many, "NetworkPolicy: logistics to rewards:50054 is allowed, and nobody needs it"),
         (one_caller_too_few, "NetworkPolicy: gateway to accounts:50051 is not allowed, and is needed"),
         (wrong_port, "NetworkPolicy: accounts to rewards:50054 is not allowed, and is needed"),
@@ -505,6 +548,20 @@ def test_a_wrong_reference_is_found(rendered: dict[str, Overlay], damage: Callab
     damage(broken)
     errors = list(references.errors(broken.overlay))
     assert [error for error in errors if found in error], errors
+
+
+def test_settings_that_are_grouped_can_be_given(rendered: dict[str, Overlay]):
+    broken = Broken(rendered["production"])
+    settings(broken, "gateway-settings").update(
+        {
+            "ALLIANCE_LIMIT_DEPTH": "12",
+            "ALLIANCE_LIMIT_TOKENS": "2000",
+            "ALLIANCE_STRANGER_LIMIT_COST": "1000",
+            "ALLIANCE_LIVE_CONNECTIONS": "9000",
+            "ALLIANCE_RATE_MEMBER": "2500",
+        }
+    )
+    assert list(references.errors(broken.overlay)) == []
 
 
 def members(broken: Broken) -> None:

@@ -77,6 +77,19 @@ def test_when_the_crowd_is_gone_all_are_let_in_again():
     assert service.limit.limit > 2 * low
 
 
+def test_after_some_seconds_without_a_call_a_crowd_is_let_in_again():
+    service = Service(0.01)
+    service.offer(5)
+    service.work(1)
+    for _ in range(300):
+        service.offer(30)
+        service.work(0.1)
+    service.work(10)
+    refused = service.refused
+    service.offer(500)
+    assert service.refused == refused
+
+
 def test_while_nobody_is_answered_no_crowd_is_let_in():
     service = Service(0.01)
     for _ in range(10):

@@ -14,8 +14,8 @@ from alliance.rewards.v1 import ledger_pb2, rewards_pb2  # noqa: F401
 from deploy.checks.references.settings import values_of
 from deploy.checks.resources import NAME, Labels, Overlay, Resource, Workload, matches
 from deploy.credentials import SERVICES
+from services.shared.access import access_rule
 from services.shared.identity import GATEWAY, CallerKind
-from services.shared.server import access_rule
 
 # What a process answers for besides the service that has its name.
 _MORE_SERVICES = {"rewards": ("Ledger",)}

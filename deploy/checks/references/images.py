@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.checks.resources import Overlay
+from deploy.checks.resources import Overlay, Workload
 
 OWN = "green-alliance"
 _PINNED = re.compile(
@@ -25,6 +25,8 @@ def errors(overlay: Overlay) -> Iterator[str]:
                 continue
             name, version = split(image)
             versions.setdefault(name, set()).add(version)
+            if workload.resource["kind"] == "Job" and name.rpartition("/")[2] == OWN:
+                yield from _named_after_version(workload)
     for name, found in versions.items():
         if len(found) > 1:
             yield f"image {name} is used in several versions: {sorted(found)}"
@@ -33,6 +35,17 @@ def errors(overlay: Overlay) -> Iterator[str]:
             expected = project_version()
             if found != {expected}:
                 yield f"image {name} is of version {sorted(found)}, the project is at {expected}"
+
+
+def _named_after_version(workload: Workload) -> Iterator[str]:
+    """A Job cannot be changed: that of the next release would be refused under the same name."""
+    if not workload.name.endswith(f"-{as_name(project_version())}"):
+        yield f"{workload.title} is not named after this release, {project_version()}"
+
+
+def as_name(version: str) -> str:
+    """A version as it may stand within a name."""
+    return version.replace(".", "-")
 
 
 def unpinned(image: str) -> str | None:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from opentelemetry.sdk import environment_variables as otel
 from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
@@ -11,6 +12,8 @@ from pydantic_settings import BaseSettings
 
 from deploy.checks.resources import Container, Overlay, Workload
 from services.shared.config import DATABASE_ONLY
+
+Path = tuple[str, ...]
 
 _PREFIX = "ALLIANCE_"
 _ONE_MACHINE = "local"
@@ -81,18 +84,20 @@ def settings_class(command: Sequence[str]) -> type[BaseSettings] | None:
     return found
 
 
-def variables(settings: type[BaseSettings]) -> Mapping[str, str]:
-    """The names of the environment variables that a settings class reads, each with its field's name."""
-    known: dict[str, str] = {}
+def variables(settings: type[BaseSettings]) -> Mapping[str, Path]:
+    """The names of the environment variables that a settings class reads, each with the names that lead to its field:
+    more than one where settings are grouped.
+    """
+    known: dict[str, Path] = {}
     prefix = settings.model_config.get("env_prefix", "")
     for name, field in settings.model_fields.items():
         alias = field.validation_alias
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings):
-            known |= dict.fromkeys(variables(field.annotation), name)
+            known |= {variable: (name, *path) for variable, path in variables(field.annotation).items()}
         elif alias is None:
-            known[f"{prefix}{name}".upper()] = name
+            known[f"{prefix}{name}".upper()] = (name,)
         else:
-            known |= {str(choice): name for choice in getattr(alias, "choices", [alias])}
+            known |= {str(choice): (name,) for choice in getattr(alias, "choices", [alias])}
     return known
 
 
@@ -106,11 +111,18 @@ def problems(
             yield f"{what}: the process reads no setting {variable}"
         if variable.startswith("OTEL_") and variable not in _OTEL:
             yield f"{what}: OpenTelemetry reads no variable {variable}"
-    given = {known[variable] for variable in values if variable in known} | set(fixed or ())
+    given = {known[variable][0] for variable in values if variable in known} | set(fixed or ())
     for name, field in settings.model_fields.items():
         if field.is_required() and name not in given:
             yield f"{what}: the setting {name} is missing"
-    literal = {known[v]: value for v, value in values.items() if v.startswith(_PREFIX) and v in known and value}
+    literal: dict[str, Any] = {}
+    for variable, value in values.items():
+        if variable.startswith(_PREFIX) and variable in known and value:
+            *groups, name = known[variable]
+            group = literal
+            for each in groups:
+                group = group.setdefault(each, {})
+            group[name] = value
     try:
         settings.model_validate({**literal, **(fixed or {})})
     except ValidationError as error:

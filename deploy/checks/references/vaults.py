@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.checks.resources import Overlay, Resource, Workload, title
+from deploy.checks.resources import NAME, Overlay, Resource, Workload, title
 
 # Which workloads may see a Secret. Any other Secret `<workload>-...` is that workload's own, and its jobs'.
 _READERS = {
@@ -13,7 +13,7 @@ _READERS = {
     "mongodb-keyfile": {"mongodb"},
     "mongodb-passwords": {"mongodb", "mongodb-init"},
 }
-_JOB = "-invariants"
+_JOBS = ("-invariants", "-migrate")
 # By this label Grafana finds the ConfigMaps that it reads.
 _DASHBOARDS = "grafana_dashboard"
 
@@ -37,7 +37,7 @@ def errors(overlay: Overlay) -> Iterator[str]:
             yield f"{use.workload.title} uses {use.kind} {use.name}, which does not exist"
         elif use.key is not None and use.key not in keys:
             yield f"{use.workload.title} uses key {use.key} of {use.kind} {use.name}, which has only {sorted(keys)}"
-        if use.kind == "Secret" and not _may_read(use.workload.name, use.name):
+        if use.kind == "Secret" and not _may_read(use.workload.labels[NAME], use.name):
             yield f"{use.workload.title} sees Secret {use.name}, which is not for it"
     used = {(use.kind, use.name) for use in uses}
     for resource in overlay.resources:
@@ -47,7 +47,10 @@ def errors(overlay: Overlay) -> Iterator[str]:
 
 def _may_read(workload: str, secret: str) -> bool:
     readers = _READERS.get(secret)
-    return workload in readers if readers is not None else secret.startswith(f"{workload.removesuffix(_JOB)}-")
+    if readers is not None:
+        return workload in readers
+    owner = next((workload.removesuffix(job) for job in _JOBS if workload.endswith(job)), workload)
+    return secret.startswith(f"{owner}-")
 
 
 def _kept(resource: Resource) -> tuple[str, str] | None:
