@@ -70,3 +70,20 @@ def test_what_has_not_been_seen_is_nearly_always_known_to_be_new():
     seen.complete = True
     assert seen.perhaps(old) == old
     assert len(seen.perhaps([f"new_{number}" for number in range(20_000)])) < 20
+
+
+def test_any_of_many_accounts_is_found_and_written_anew_in_a_large_bucket():
+    def row(number: int, last: int) -> bytes:
+        return line(f"member_{number}", Member((Lot(number, "p", 1, number + 1),)), last, number)
+
+    there = range(0, 3_000, 3)
+    bucket = Bucket(1, body_of(1, [row(number, 1) for number in there]))
+    for number in range(3_000):
+        found = bucket.find(f"member_{number}")
+        assert (found and found.due) == (number if number % 3 == 0 else None)
+    for step in (1, 2, 7, 500):
+        anew = range(0, 3_000, step)
+        rows = {number: row(number, 1) for number in there} | {number: row(number, 2) for number in anew}
+        fresh = bucket.after(2, [f"member_{number}" for number in anew], lambda id, _: row(int(id[7:]), 2))
+        assert fresh == Bucket(2, body_of(2, rows.values()))
+        assert all(fresh.find(f"member_{number}") == Stored(*stored(text)[1]) for number, text in rows.items())

@@ -13,8 +13,11 @@ that has moved on meanwhile does no harm in a list.
 """
 
 import zlib
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, NamedTuple
 
 import orjson
@@ -43,7 +46,9 @@ INDEXES: Indexes = {
 }
 MINUTE = 60_000  # milliseconds
 _LARGEST_LIST = 1_000  # members
+_ONLY_LOTS = NO_MEMBER[1:]
 _DUPLICATE = 11000
+_MARKED_EVERY = 2_048  # bytes of a bucket: some twenty accounts are looked through for one
 _FOUND_AT_ONCE = 25  # documents by their ids: what a long list costs the embedded server grows with its square
 
 
@@ -70,15 +75,17 @@ class Stored(NamedTuple):
     due: int | None
 
 
-class Bucket(NamedTuple):
+@dataclass(slots=True)
+class Bucket:
     """Accounts as they are after the block `seq`; in `body` each is on a line of its own, behind one with `seq`."""
 
     seq: int
     body: bytes
+    _marks: tuple[list[bytes], list[int]] | None = field(default=None, init=False, compare=False, repr=False)
 
     def find(self, member: str) -> Stored | None:
         """A member's account; None for who has none."""
-        start, end = self._locate(_key(member), self._begin())
+        start, end = self._locate(_key(member), 0)
         return stored(self.body[start + 1 : end])[1] if end > start else None
 
     def rows(self) -> list[bytes]:
@@ -87,33 +94,49 @@ class Bucket(NamedTuple):
 
     def after(self, seq: int, members: Iterable[str], write: Callable[[str, bytes], bytes]) -> "Bucket":
         """With these members' accounts written anew: `write` is given how one was written, empty if it was not."""
-        pieces, done = [b"%d" % seq], self._begin()
+        body, (_, (begin, *_)) = self.body, self._marked()
+        pieces, done = [b"%d" % seq], begin
         for key, member in sorted([(_key(member), member) for member in members]):
             start, end = self._locate(key, done)
-            pieces += (self.body[done:start], b"\n", write(member, self.body[start + 1 : end]))
+            pieces += (body[done:start], b"\n", write(member, body[start + 1 : end]))
             done = end
-        return Bucket(seq, b"".join([*pieces, self.body[done:]]))
+        return Bucket(seq, b"".join([*pieces, body[done:]]))
 
-    def _begin(self) -> int:
-        end = self.body.find(b"\n")
-        return end if end >= 0 else len(self.body)
+    def _marked(self) -> tuple[list[bytes], list[int]]:
+        """A line every few kilobytes, and the line's end before each; first of all an empty one where lines begin."""
+        if self._marks is None:
+            body = self.body
+            begin = body.find(b"\n")
+            lines, ends = [b""], [begin if begin >= 0 else len(body)]
+            for place in range(ends[0] + _MARKED_EVERY, len(body), _MARKED_EVERY):
+                start = body.find(b"\n", place)
+                if start < 0:
+                    break
+                if start > ends[-1]:
+                    end = body.find(b"\n", start + 1)
+                    lines.append(body[start + 1 : end if end >= 0 else len(body)])
+                    ends.append(start)
+            self._marks = lines, ends
+        return self._marks
 
     def _locate(self, key: bytes, low: int) -> tuple[int, int]:
         """From where to where the line is that begins so, with the line's end before it; or where it would go. It is
         not before `low`.
         """
-        body, high = self.body, len(self.body)
+        body, (lines, ends) = self.body, self._marked()
+        part = bisect_right(lines, key)  # the line is in the part behind this mark, or is the next one itself
+        low, high = max(low, ends[part - 1]), ends[part] if part < len(ends) else len(body)
+        start = body.find(b"\n" + key, low, high + 1 + len(key))
+        if start >= 0:
+            end = body.find(b"\n", start + 1)
+            return start, end if end >= 0 else len(body)
         while low < high:
             start = body.rfind(b"\n", low, (low + high) // 2 + 1)
-            found = body[start + 1 : start + 1 + len(key)]
-            if found > key:
+            if body[start + 1 : start + 1 + len(key)] > key:
                 high = start
                 continue
             end = body.find(b"\n", start + 1)
-            end = end if end >= 0 else len(body)
-            if found == key:
-                return start, end
-            low = end
+            low = end if end >= 0 else len(body)
         return low, low
 
 
@@ -138,8 +161,11 @@ class DueList(NamedTuple):
 def line(member: str, account: Member, last: int, due: int | None) -> bytes:
     """An account as it is written: fields at its end that are as an empty account's are left out."""
     fields: tuple[object, ...] = account
-    while fields and fields[-1] == NO_MEMBER[len(fields) - 1]:
-        fields = fields[:-1]
+    if account[1:] == _ONLY_LOTS:  # as most are
+        fields = account[:1] if account.lots else ()
+    else:
+        while fields[-1] == NO_MEMBER[len(fields) - 1]:
+            fields = fields[:-1]
     return orjson.dumps((member, last, due, *fields), default=tuple)
 
 
@@ -153,7 +179,10 @@ def stored(line: bytes) -> tuple[str, Stored]:
     """The reverse of `line`, with whose it is. ViewMalformed."""
     try:
         member, last, due, *fields = orjson.loads(line)
-        account = Member(*[read(field) for read, field in zip(_FIELDS, fields, strict=False)])
+        if len(fields) == 1:  # as nearly all are
+            account = Member(_lots(fields[0]))
+        else:
+            account = Member(*[read(field) for read, field in zip(_FIELDS, fields, strict=False)])
     except (TypeError, ValueError) as error:
         raise ViewMalformed(f"field body: cannot be read: {error}") from error
     return member, Stored(account, last, due)
@@ -170,7 +199,8 @@ def body_of(seq: int, lines: Iterable[bytes]) -> bytes:
 
 
 def _lots(rows: Sequence[Sequence[Any]]) -> tuple[Lot, ...]:
-    return tuple([Lot(*row) for row in rows])
+    # Of the few issuers' ids each is held once, not with each lot.
+    return tuple([Lot(expires, intern(issuer), value, points) for expires, issuer, value, points in rows])
 
 
 _FIELDS: tuple[Callable[[Any], Any], ...] = (
@@ -245,7 +275,9 @@ class Views:
 
     async def write_buckets(self, partition: int, buckets: Mapping[int, Bucket]) -> None:
         """Doing it again, or after later ones, changes nothing."""
-        changes = [_newer(self._place(partition, number), *bucket) for number, bucket in buckets.items()]
+        changes = [
+            _newer(self._place(partition, number), bucket.seq, bucket.body) for number, bucket in buckets.items()
+        ]
         if changes:
             await self._accounts.bulk_write(changes, ordered=False)
 
