@@ -1,4 +1,5 @@
-"""Builds the image, starts the local overlay's Deployments from their manifests, asks the gateway, stops everything.
+"""Builds the image, runs the local overlay's migrations and starts its Deployments, from their manifests, asks the
+gateway, stops everything.
 
 Runs as root, in a network namespace of its own, so that nothing can be reached from outside and nothing goes out.
 Prints what it finds, and last one JSON object; fails if a pod is not healthy, not restricted, or does not end well.
@@ -66,6 +67,9 @@ def start(work: Path) -> int:
     faults: list[str] = []
     try:
         pods.remove()
+        pods.make_secrets()
+        pods.start_jobs()
+        migrated = sum(_ends_its_job(pods, name, faults) for name in pods.jobs)
         began = time.monotonic()
         pods.start()
         healthy = {name: _seconds_until_healthy(pods, name, began, faults) for name in pods.names}
@@ -80,6 +84,8 @@ def start(work: Path) -> int:
     result = {
         "image_mb": image.megabytes(podman, image.IMAGE),
         "base_mb": image.megabytes(podman, image.base_name()),
+        "jobs": len(pods.jobs),
+        "jobs_ended_with_0": migrated,
         "pods": len(pods.names),
         "healthy": sum(seconds is not None for seconds in healthy.values()),
         "healthy_after_seconds": round(max(seconds or 0.0 for seconds in healthy.values()), 1),
@@ -89,6 +95,14 @@ def start(work: Path) -> int:
     }
     sys.stdout.write(json.dumps(result) + "\n")
     return 1 if faults else 0
+
+
+def _ends_its_job(pods: Pods, name: str, faults: list[str]) -> bool:
+    _wait(lambda: pods.job_status(name) is not None, time.monotonic() + _HEALTHY_WITHIN_SECONDS)
+    status = pods.job_status(name)
+    if status != 0:
+        faults.append(f"{name}: ended with {status}:\n{pods.log(name)}")
+    return status == 0
 
 
 def _seconds_until_healthy(pods: Pods, name: str, began: float, faults: list[str]) -> float | None:

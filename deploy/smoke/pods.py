@@ -1,6 +1,7 @@
-"""The local overlay's Deployments as podman can start them, with the rest of the manifest as it is.
+"""The local overlay's Deployments and migration Jobs as podman can start them, with the rest of the manifest as it is.
 
 What podman 4.3 cannot do is done in its place, and nothing else is changed:
+- a Job, which podman does not know, becomes the pod that it would make;
 - a projected volume of Secrets becomes a folder with the same files;
 - Secrets for variables are made beforehand, since podman cannot read back those that it makes from a manifest;
 - ports need not be declared, as all pods share one network, that of a namespace without any way out;
@@ -24,10 +25,11 @@ from deploy.smoke.image import IMAGE
 from deploy.smoke.podman import Podman
 
 _PROBE_SECONDS = 2.0
+_STEP = "alliance/step"
 
 
 class Pods:
-    """The alliance's five Deployments, each as one pod."""
+    """The alliance's five Deployments, each as one pod, and a pod for each Job that comes before them."""
 
     def __init__(self, podman: Podman, overlay: Overlay, work: Path, database_uri: str) -> None:
         self._podman = podman
@@ -35,18 +37,28 @@ class Pods:
         self._work = work
         self._database_uri = database_uri
         self.names = [workload.name for workload, _ in overlay.processes()]
+        self._migrations = {w.name: w for w in overlay.workloads if w.labels.get(_STEP) == "migrate"}
+        self.jobs = list(self._migrations)
 
-    def start(self) -> None:
-        """Starts all of them at once; they wait for each other by themselves."""
-        self._podman.hosts.write_text(f"127.0.0.1 localhost {' '.join(self.names)}\n")
-        manifest = [*map(dict, self._overlay.of("ConfigMap"))]
-        for workload, _ in self._overlay.processes():
-            manifest.append(self._adapted(workload))
-        path = self._work / "pods.yaml"
-        path.write_text(yaml.safe_dump_all(manifest))
+    def make_secrets(self) -> None:
+        """What all others refer to."""
         for secret in self._overlay.of("Secret"):
             self._make_secret(secret["metadata"]["name"], secret["data"])
-        self._podman.run("play", "kube", str(path))
+
+    def start_jobs(self) -> None:
+        """Starts the migrations at once."""
+        self._play("jobs.yaml", [self._pod_of(job) for job in self._migrations.values()])
+
+    def start(self) -> None:
+        """Starts all processes at once; they wait for each other by themselves."""
+        self._podman.hosts.write_text(f"127.0.0.1 localhost {' '.join(self.names)}\n")
+        self._play("pods.yaml", [self._adapted(workload) for workload, _ in self._overlay.processes()])
+
+    def job_status(self, name: str) -> int | None:
+        """The exit status of a job; None as long as it runs."""
+        state = self._podman.run("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", f"{name}-job")
+        status, _, code = state.partition(" ")
+        return int(code) if status == "exited" else None
 
     def stop(self, name: str) -> int:
         """Asks a pod to end as Kubernetes does, with the time that its manifest grants; its exit status."""
@@ -59,6 +71,8 @@ class Pods:
         """Leaves nothing behind, running or not."""
         for name in self.names:
             self._podman.run("pod", "rm", "--force", "--time", "0", f"{name}-pod-0", check=False)
+        for name in self.jobs:
+            self._podman.run("pod", "rm", "--force", "--time", "0", name, check=False)
         for secret in self._overlay.of("Secret"):
             self._podman.run("secret", "rm", secret["metadata"]["name"], check=False)
 
@@ -84,13 +98,27 @@ class Pods:
 
     def log(self, name: str) -> str:
         """The end of what a process printed."""
-        return self._podman.run("logs", "--tail", "15", self._container(name), check=False)
+        container = f"{name}-job" if name in self._migrations else self._container(name)
+        return self._podman.run("logs", "--tail", "15", container, check=False)
 
     def _workload(self, name: str) -> Workload:
         return next(workload for workload, _ in self._overlay.processes() if workload.name == name)
 
     def _container(self, name: str) -> str:
         return f"{name}-pod-0-process"
+
+    def _play(self, file: str, pods: list[Any]) -> None:
+        path = self._work / file
+        path.write_text(yaml.safe_dump_all([*map(dict, self._overlay.of("ConfigMap")), *pods]))
+        self._podman.run("play", "kube", str(path))
+
+    def _pod_of(self, job: Workload) -> Any:
+        template: Any = copy.deepcopy(job.template)
+        template["spec"]["hostNetwork"] = True
+        for container in template["spec"]["containers"]:
+            container["image"] = IMAGE
+        metadata = {**template["metadata"], "name": job.name}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
     def _adapted(self, workload: Workload) -> Any:
         deployment: Any = copy.deepcopy(workload.resource)

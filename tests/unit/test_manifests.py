@@ -613,6 +613,22 @@ def test_the_calls_are_those_of_the_protos():
     assert calls.public_methods() == {"alliance.logistics.v1.LogisticsService/CaptureItems"}
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_what_may_change_with_a_release_and_a_migration_needs_is_applied_with_it(
+    rendered: dict[str, Overlay], name: str
+):
+    first = [r for r in rendered[name].resources if r["metadata"].get("labels", {}).get("alliance/step") == "migrate"]
+    jobs = [r["spec"]["template"]["spec"] for r in first if r["kind"] == "Job"]
+    assert [job["containers"][0]["args"] for job in jobs] == [
+        [f"services.{service}.migrate"] for service in ("accounts", "logistics", "partners", "rewards")
+    ]
+    names = {(r["kind"], r["metadata"]["name"]) for r in first}
+    for job in jobs:
+        assert ("ServiceAccount", job["serviceAccountName"]) in names
+        for source in job["containers"][0].get("envFrom", ()):
+            assert ("ConfigMap", source["configMapRef"]["name"]) in names
+
+
 def test_only_the_local_overlay_holds_secrets(rendered: dict[str, Overlay]):
     assert list(rendered["local"].of("Secret"))
     for name in ("staging", "production"):
