@@ -42,6 +42,18 @@ class Podman:
             raise SystemExit(f"podman {' '.join(arguments[:3])} failed:\n{done.stderr.strip()[-3000:]}")
         return done.stdout.strip()
 
+    def log(self, container: str) -> str:
+        """The end of what a container's process printed, to either output."""
+        done = subprocess.run(
+            ["podman", "logs", "--tail", "15", container],  # noqa: S607  the machine's own
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=self._environment,
+        )
+        return done.stdout.strip()
+
 
 def missing() -> list[str]:
     """The commands that are needed and not there."""

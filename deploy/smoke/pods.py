@@ -5,6 +5,7 @@ What podman 4.3 cannot do is done in its place, and nothing else is changed:
 - a projected volume of Secrets becomes a folder with the same files;
 - Secrets for variables are made beforehand, since podman cannot read back those that it makes from a manifest;
 - ports need not be declared, as all pods share one network, that of a namespace without any way out;
+  for that reason, too, each tells its metrics at an address of its own;
 - probes by gRPC are not run by podman; `probe` asks what they ask.
 """
 
@@ -99,7 +100,7 @@ class Pods:
     def log(self, name: str) -> str:
         """The end of what a process printed."""
         container = f"{name}-job" if name in self._migrations else self._container(name)
-        return self._podman.run("logs", "--tail", "15", container, check=False)
+        return self._podman.log(container)
 
     def _workload(self, name: str) -> Workload:
         return next(workload for workload, _ in self._overlay.processes() if workload.name == name)
@@ -127,6 +128,10 @@ class Pods:
         for container in pod["containers"]:
             container["image"] = IMAGE
             del container["ports"]
+            for variable in container["env"]:
+                if variable["name"] == "ALLIANCE_METRICS_LISTEN":
+                    port = str(variable["value"]).rpartition(":")[2]
+                    variable["value"] = f"127.0.1.{1 + self.names.index(workload.name)}:{port}"
         for volume in pod["volumes"]:
             if sources := volume.pop("projected", {}).get("sources"):
                 volume["hostPath"] = {"path": str(self._folder(workload.name, sources)), "type": "Directory"}
