@@ -1,6 +1,8 @@
 """What clients of the last release have goes on working, and a change that would break it is found."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
@@ -14,7 +16,8 @@ from alliance.accounts.v1 import accounts_pb2  # noqa: F401  (makes its descript
 from alliance.logistics.v1 import logistics_pb2  # noqa: F401
 from alliance.partners.v1 import partners_pb2  # noqa: F401
 from alliance.rewards.v1 import ledger_pb2, rewards_pb2  # noqa: F401
-from deploy.checks.references.images import project_version
+from deploy.checks.references.images import as_name, project_version
+from deploy.release import __main__ as making
 from deploy.release.__main__ import CHANGELOG
 from deploy.release.breaking import breaking
 from deploy.release.contracts import Contracts
@@ -31,6 +34,24 @@ def test_nothing_breaks_for_clients_of_the_last_release(released: Contracts):
 
 def test_the_changelog_has_an_entry_for_this_version():
     assert f"\n## {project_version()}\n" in CHANGELOG.read_text()
+
+
+def test_a_release_sets_the_version_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    current, files = project_version(), ("pyproject.toml", *making._COPIES, making._NAMES)
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(making._ROOT / name, tmp_path / name)
+    changelog = tmp_path / "changelog.md"
+    changelog.write_text(CHANGELOG.read_text() + "\n## 99.2.10\n")
+    monkeypatch.setattr(making, "_ROOT", tmp_path)
+    monkeypatch.setattr(making, "CHANGELOG", changelog)
+    monkeypatch.setattr(Contracts, "write", lambda _: None)
+    assert making.release("99.2.10") == 0
+    for name in files:
+        text = (tmp_path / name).read_text()
+        assert "99.2.10" in text or "nameSuffix: -99-2-10\n" in text, name
+        assert current not in text, name
+        assert f"-{as_name(current)}\n" not in text, name
 
 
 # --- Old and new on one wire ------------------------------------------------------------------------------------------
