@@ -6,6 +6,7 @@ the order of their creation, in batches; the first attempt is made at once.
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ _BATCH = 200
 _IN_MEMORY = 10_000
 _BACKOFF_SECONDS = (0.1, 5.0)
 _ATTEMPTS_ALONE = 20
+_SOON_SECONDS = 0.5
 # The other side, not the event, is the trouble: everything of the topic waits.
 _PASSING = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted, Unauthenticated, PermissionDenied)
 
@@ -174,10 +176,17 @@ class Relay:
                 group.create_task(lane.run())
 
     async def settle(self, events: Sequence[Event], within_seconds: float) -> bool:
-        """Delivers freshly committed events; True if that succeeded in time. If not, they follow by themselves."""
+        """Delivers freshly committed events; True if that succeeded in time. If not, they follow by themselves.
+
+        While there is more to deliver than can be soon, nobody waits for it: to be told at once that it is pending is
+        worth more than to be told late.
+        """
+        behind = any(self._lanes[event.topic].behind for event in events)
         waits = [self._lanes[event.topic].offer(event) for event in events]
         if not waits:
             return True
+        if behind:
+            return False
         done, waiting = await asyncio.wait(waits, timeout=max(within_seconds, 0))
         return not waiting and not any(future.cancelled() for future in done)
 
@@ -226,6 +235,13 @@ class _Lane:
         self._futures: dict[str, asyncio.Future[None]] = {}
         self._arrived = asyncio.Event()
         self._failures = 0
+        self._took_seconds = 0.0  # the last batch that was delivered
+
+    @property
+    def behind(self) -> bool:
+        """Whether what waits already is likely to take longer than a caller should wait."""
+        batches = len(self._waiting) / _BATCH
+        return batches > 0 and self._took_seconds * (1 + batches) > _SOON_SECONDS
 
     def offer(self, event: Event) -> "asyncio.Future[None]":
         """Queues it, unless it is queued; the future is done when it has been delivered."""
@@ -252,6 +268,7 @@ class _Lane:
         keeps its place until it is done with.
         """
         self._sizes.record(len(batch))
+        began = time.monotonic()
         try:
             await self._attempt(batch)
         except _PASSING as error:
@@ -270,6 +287,7 @@ class _Lane:
             return True
         self._delivered.add()
         self._failures = 0
+        self._took_seconds = time.monotonic() - began
         await self._outbox.delivered([event.id for event in batch])
         for _ in batch:
             self._finish().set_result(None)

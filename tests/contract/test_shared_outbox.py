@@ -237,3 +237,28 @@ async def test_a_defect_on_the_other_side_is_tried_again_later(ready: Database, 
     assert row is not None
     assert row["attempts"] == 1
     assert row["due_at"] > datetime.now(UTC)
+
+
+async def test_while_deliveries_are_slow_callers_are_told_at_once_that_theirs_is_pending(ready: Database):
+    released = asyncio.Event()
+
+    class Slow(Receiver):
+        async def __call__(self, payloads: Sequence[bytes]) -> None:
+            if self.got:
+                await released.wait()
+            else:
+                await asyncio.sleep(outbox._SOON_SECONDS)
+            await super().__call__(payloads)
+
+    slow = Slow()
+    async with relaying(ready, slow) as relay:
+        assert (await order(ready, relay, "r1")).settled
+        second = asyncio.create_task(order(ready, relay, "r2"))
+        await until(lambda: bool(relay._lanes[TOPIC]._waiting))
+        third = await order(ready, relay, "r3")
+        # The second still waits for its own delivery, which had nothing before it; so nothing has been released.
+        assert not third.settled
+        assert not second.done()
+        released.set()
+        assert (await second).settled
+        await until(lambda: slow.got == ["r1", "r2", "r3"])
