@@ -22,7 +22,7 @@ class Settings(ServiceSettings):
         "thousand or two; it may grow, and the accounts are taken over at the next start",
     )
     ledger_cached_members: int = Field(default=20_000, ge=1, description="accounts of members that are kept at hand")
-    ledger_cached_mb: int = Field(default=150, ge=1, description="memory for what the ledger has read of all accounts")
+    ledger_cached_mb: int = Field(default=200, ge=1, description="memory for what the ledger has read of all accounts")
     redemption_ttl_seconds: int = Field(
         default=14 * 86_400, ge=1, le=366 * 86_400, description="how long a voucher is good and its points are held"
     )

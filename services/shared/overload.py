@@ -19,9 +19,10 @@ _LONG_SECONDS = 1.0
 _TIMES_USUAL = 4.0
 _DECREASE = 0.3  # at most to so much of it at once
 _INCREASE = 4
-_FEWEST = 8
+# Callers of one thing at once, who lose races against each other, take long, and are no flood.
+_FEWEST = 64
 _DOUBLINGS = 16  # as many as lead from the fewest to any limit
-_CROWD = 32
+_CROWD = 64
 _STALLED_TIMES = 2.5
 # What is usual is forgotten slowly: by so much in each window.
 _FORGET = 1.002

@@ -97,11 +97,11 @@ def test_while_nobody_is_answered_no_crowd_is_let_in():
         service.work(0.1)
     service.offer(3)
     service.now += 3  # The database hangs.
-    service.offer(50)
-    assert len(service.waiting) == 32
+    service.offer(100)
+    assert len(service.waiting) == 64
     service.work(1)
-    service.offer(40)
-    assert len(service.waiting) == 40
+    service.offer(80)
+    assert len(service.waiting) == 80
 
 
 def test_a_method_that_takes_long_by_nature_is_left_alone():

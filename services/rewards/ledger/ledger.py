@@ -47,7 +47,7 @@ class Ledger:
         *,
         buckets: int = 128,
         cached_members: int = 20_000,
-        cached_bytes: int = 150_000_000,
+        cached_bytes: int = 200_000_000,
     ) -> None:
         self.log = log.Log(database)
         self.views = store.Views(database, store.Shape(partitions, buckets))
