@@ -2,7 +2,8 @@
 
 The cost counts the objects that an answer may have: one per object, times the length of the lists that it is in, as
 asked for by `first` or as declared. A mutation counts ten more. The declarations are in the schema too, as @cost and
-@listSize of IBM's cost directive specification (https://ibm.github.io/graphql-specs/cost-spec.html).
+@listSize of IBM's cost directive specification (https://ibm.github.io/graphql-specs/cost-spec.html). The schema itself
+is counted too, as large as it is: asked for under forty names at once it would keep the process busy for seconds.
 """
 
 from collections.abc import Mapping
@@ -42,6 +43,8 @@ _REPRESENTATIONS = "representations"
 _LENGTHS = (PAGE_LENGTH, _REPRESENTATIONS)
 # Beyond this the exact number tells nobody anything.
 _MOST = 10**12
+# So much text of the schema is about the work of an object.
+_CHARACTERS = 200
 
 
 def cost_of(
@@ -105,7 +108,7 @@ class _Costs:
 
     def _field(self, node: FieldNode, parent: Any, page: int) -> int:
         if node.selection_set is None:
-            return self._own(node) * LARGEST_PAGE
+            return self._own(node) * LARGEST_PAGE + self._text(node, parent)
         field = self._schema.get_field(parent, node.name.value)
         if field is None:
             return 0
@@ -116,7 +119,9 @@ class _Costs:
             # What a connection has is as long as its page.
             return weight + self._selections(node.selection_set, named, self._length(node, PAGE_LENGTH, DEFAULT_PAGE))
         length = 1
-        if is_list_type(get_nullable_type(field.type)):
+        if named.name.startswith("__"):
+            length = self._introspected(node.name.value)
+        elif is_list_type(get_nullable_type(field.type)):
             if declared is not None and isinstance(declared.read, Entities):
                 length = self._length(node, _REPRESENTATIONS, LARGEST_PAGE)
             elif declared is not None:
@@ -129,7 +134,21 @@ class _Costs:
 
     def _weight(self, node: FieldNode, declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
         """What a field counts for each object that it answers."""
-        return _weight(declared, named)
+        # A type's wrappers are a part of it.
+        return 0 if node.name.value == "ofType" else _weight(declared, named)
+
+    def _text(self, node: FieldNode, parent: Any) -> int:
+        """What a field without selections counts: nothing, unless it is the text of the whole schema."""
+        if parent.name != _SERVICE or node.name.value != "sdl":
+            return 0
+        service: Any = field_declaration(self._schema.query_type.fields["_service"])  # type: ignore[union-attr]
+        return len(service.read.row(None).sdl) // _CHARACTERS
+
+    def _introspected(self, name: str) -> int:
+        """How long a list of the schema itself is: of types as there are, of what a type has about as on average."""
+        return {"types": len(self._schema.type_map), "fields": 3, "directives": len(self._schema.directives)}.get(
+            name, 1
+        )
 
     def _length(self, node: FieldNode, argument: str, default: int) -> int:
         """How long a list is asked to be; what cannot be right is refused later, and costs as much as could be."""
@@ -158,13 +177,15 @@ class _Parts(_Costs):
     def _weight(self, node: FieldNode, declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
         return self._own(node)
 
+    def _text(self, node: FieldNode, parent: Any) -> int:
+        return 0
+
 
 def _weight(declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
     """What a field costs for each object that it answers."""
     if declared is not None and isinstance(declared.read, Mutation):
         return MUTATION_WEIGHT
-    if named.name.startswith("__") or named.name == _SERVICE:
-        # The schema itself.
+    if named.name == _SERVICE:
         return 0
     of_type = type_declaration(named)
     return 1 if of_type is None else of_type.weight

@@ -121,9 +121,14 @@ def given(description: str, **options: Any) -> Any:
     return strawberry.field(description=description, **options)
 
 
-def value(description: str, *, of: str = "", name: str | None = None, **options: Any) -> Any:
-    """The message's field of the same name, or the one that `of` names; options as in FieldDeclaration."""
-    return declared_field(description, Value(of), options, name=name)
+def value(
+    description: str, *, of: str = "", name: str | None = None, deprecated: str | None = None, **options: Any
+) -> Any:
+    """The message's field of the same name, or the one that `of` names; options as in FieldDeclaration.
+
+    `deprecated`: why it is not to be used any more, and what is instead; it is answered as before.
+    """
+    return declared_field(description, Value(of), options, name=name, deprecated=deprecated)
 
 
 def join(
@@ -220,12 +225,14 @@ def declared_field(
     name: str | None = None,
     type: Any = None,
     arguments: Sequence[StrawberryArgument] = (),
+    deprecated: str | None = None,
 ) -> Any:
     """A field with its declaration; `type` where the class body does not annotate it."""
     declaration = FieldDeclaration(read, **options)
     made = StrawberryField(
         description=description,
         graphql_name=name,
+        deprecation_reason=deprecated,
         type_annotation=StrawberryAnnotation(type) if type is not None else None,
         metadata={_DECLARATION: declaration},
         directives=_costs(declaration),

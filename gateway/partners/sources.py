@@ -10,6 +10,9 @@ all_partners = source(PARTNERS, "ListPartners", nodes="partners", paged=True)
 agreements_of_partner = source(
     PARTNERS, "BatchListAgreements", keys="partner_ids", rows="partners", by="partner_id", nodes="agreements"
 )
+clients_of_partner = source(
+    PARTNERS, "BatchListApiClients", keys="partner_ids", rows="partners", by="partner_id", nodes="clients"
+)
 blocks_of_partner = source(
     PARTNERS, "BatchListPrepaidBlocks", keys="partner_ids", rows="partners", by="partner_id", nodes="blocks"
 )

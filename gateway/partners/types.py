@@ -120,6 +120,13 @@ class Partner:
     applied_at: DateTime | None = value("When it asked to join.")
     status_changed_at: DateTime | None = value("When its status last changed.")
     logo_url: str | None = value("https URL of its logo.")
+    api_clients: list[ApiClient] | None = join(
+        sources.clients_of_partner,
+        "Its credentials that are in use, newest first; those that have ended are left out.",
+        on="id",
+        rule=ITSELF,
+        size=5,
+    )
     agreements: list[Agreement] | None = join(
         sources.agreements_of_partner,
         "What it pays for a point, newest first.",

@@ -65,7 +65,16 @@ class Lot:
     campaign: Campaign | None = join(
         campaigns, "In an earning: the campaign that gave them.", on="rule_id", prefix="campaign_", entry=INHERITED
     )
-    id: strawberry.ID | None = value("In a wallet and in its entries: which of the member's lots it is, for good.")
+    id: strawberry.ID | None = value(
+        "In a wallet and in its entries: which of the member's lots it is, for good.",
+        deprecated="Use `lotId`. Clients that keep one object per type and `id` take the amount in an entry "
+        "for that in the wallet.",
+    )
+    lot_id: strawberry.ID | None = value(
+        "In a wallet and in its entries: which of the member's lots it is, for good. In each of them the lot has "
+        "another amount.",
+        of="id",
+    )
     claim: Claim | None = join(claims, "In an earning: what they are for.", on="claim_id")
     agreement_id: strawberry.ID | None = value("In an earning: the agreement that fixed the value.")
     earnings: Connection["Earning"] | None = connection(

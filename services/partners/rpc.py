@@ -83,6 +83,20 @@ class PartnersRpc(PartnersServiceServicer):
 
         return (await self._once(request, pb.RevokeApiClientResponse, effect)).response
 
+    async def BatchListApiClients(
+        self, request: pb.BatchListApiClientsRequest, context: Context
+    ) -> pb.BatchListApiClientsResponse:
+        checks.batch(request.partner_ids)
+        groups = _by_partner(await self._clients.in_use(request.partner_ids))
+        return pb.BatchListApiClientsResponse(
+            partners=[
+                pb.BatchListApiClientsResponse.PartnerClients(
+                    partner_id=partner_id, clients=map(messages.api_client, clients)
+                )
+                for partner_id, clients in groups.items()
+            ]
+        )
+
     async def AuthenticateClient(
         self, request: pb.AuthenticateClientRequest, context: Context
     ) -> pb.AuthenticateClientResponse:

@@ -209,6 +209,21 @@ async def test_a_revoked_client_is_out_at_once(partners: PartnersClient, brand: 
     await refused(Unauthenticated, authenticated(partners, mine.client.id, mine.secret))
 
 
+async def test_a_partner_s_clients_in_use_are_listed_newest_first_without_their_secrets(
+    partners: PartnersClient, brand: pb.Partner
+):
+    other = await approved(partners)
+    first, ended, last = [await made(partners, brand) for _ in range(3)]
+    theirs = await made(partners, other)
+    await revoked(partners, ended.client.id)
+    request = pb.BatchListApiClientsRequest(partner_ids=[brand.id, other.id, "partner_unknown"])
+    answer = await partners.call(partners.stub.BatchListApiClients, request)
+    found = {row.partner_id: list(row.clients) for row in answer.partners}
+    assert found == {brand.id: [last.client, first.client], other.id: [theirs.client]}
+    for caller in (partner(brand.id), OPERATOR):
+        await refused(PermissionDenied, partners.call(partners.stub.BatchListApiClients, request, caller=caller))
+
+
 async def test_clients_are_the_business_of_their_owner(partners: PartnersClient, brand: pb.Partner):
     theirs = await made(partners, await approved(partners))
     request = pb.CreateApiClientRequest(request_id=request_id(), partner_id=theirs.client.partner_id, label="mine now")

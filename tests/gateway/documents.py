@@ -1,7 +1,7 @@
 """Documents made from the schema by hypothesis-graphql, and varied by what it does not vary.
 
 It selects fields and writes arguments as literals. Here they get deeper, ask for ids that exist, take arguments from
-variables of all kinds, and use aliases, fields that are merged, fragments, @skip and @include.
+variables of all kinds, and use aliases, fields that are merged, fragments, @skip, @include, @defer and @stream.
 """
 
 import json
@@ -13,7 +13,9 @@ from graphql import (
     DocumentNode,
     GraphQLSchema,
     get_named_type,
+    get_nullable_type,
     is_leaf_type,
+    is_list_type,
     is_required_argument,
     print_schema,
 )
@@ -128,7 +130,8 @@ class _Variation:
             return ""
         alias = f"{self._name('a')}: " if self._chance(0.15) else ""
         below = "" if leaf else " " + self._set(named, node.selection_set if node else None, depth + 1)
-        return f"{alias}{name}{self._arguments(name, of)}{self._condition()}{below}"
+        stream = self._stream() if is_list_type(get_nullable_type(of.type)) and self._chance(0.06) else ""
+        return f"{alias}{name}{self._arguments(name, of)}{self._condition()}{stream}{below}"
 
     def _entities(self) -> str:
         """Federation's door: some representations, most of them sound, and fragments on some of the types."""
@@ -152,13 +155,30 @@ class _Variation:
     def _wrapped(self, type: Any, part: str) -> str:
         if self._chance(0.12):
             on = f" on {type.name}" if self._chance(0.7) else ""
-            defer = " @defer" if self._chance(0.1) and type is not self.schema.query_type else ""
-            return f"...{on}{self._condition()}{defer} {{ {part} }}"
+            return f"...{on}{self._condition()}{self._defer()} {{ {part} }}"
         if self._chance(0.1):
             name = self._name("F")
             self.fragments.append(f"fragment {name} on {type.name} {{ {part} }}")
-            return f"...{name}{self._condition()}"
+            return f"...{name}{self._condition()}{self._defer()}"
         return part
+
+    def _defer(self) -> str:
+        return f" @defer{self._wish()}" if self._chance(0.25) else ""
+
+    def _stream(self) -> str:
+        return f" @stream{self._wish(f'initialCount: {self.random.randint(0, 2)}')}"
+
+    def _wish(self, *given: str) -> str:
+        """The arguments of @defer or @stream."""
+        arguments = list(given)
+        if self._chance(0.3):
+            arguments.append(f'label: "{self._name("l")}"')
+        if self._chance(0.3):
+            name = self._name("v")
+            self.definitions.append(f"${name}: Boolean!")
+            self.variables[name] = self._chance(0.7)
+            arguments.append(f"if: ${name}")
+        return f"({', '.join(arguments)})" if arguments else ""
 
     def _condition(self) -> str:
         if not self._chance(0.08):

@@ -323,6 +323,14 @@ class Partners(partners_pb2_grpc.PartnersServiceServicer):
         client = partners_pb2.ApiClient(id=request.client_id, partner_id=current_caller().partner_id, revoked=True)
         return partners_pb2.RevokeApiClientResponse(client=client)
 
+    async def BatchListApiClients(self, request: Any, _: Any) -> Any:
+        answer = partners_pb2.BatchListApiClientsResponse()
+        for partner_id in request.partner_ids:
+            ids = [id for id, (_, owner) in self.clients.items() if owner == partner_id]
+            clients = [partners_pb2.ApiClient(id=id, partner_id=partner_id, label="shop", created_at=NOW) for id in ids]
+            answer.partners.add(partner_id=partner_id, clients=clients)
+        return answer
+
     async def AuthenticateClient(self, request: Any, _: Any) -> Any:
         secret, partner_id = self.clients.get(request.client_id, ("", ""))
         if not secret or secret != request.secret:

@@ -17,12 +17,17 @@ from graphql import (
     is_required_argument,
 )
 
+from gateway.asked import Asked
 from gateway.backends import Backends
+from gateway.callers import Session
 from gateway.context import Request
 from gateway.engine.document import Documents
 from gateway.engine.reads import Mutation
 from gateway.engine.resolve import callers, field_declaration, type_declaration
 from gateway.http import formatted
+from gateway.limits import Account
+from gateway.live.live import Live
+from gateway.live.subscription import Ended
 from services.shared.identity import Caller
 
 YES, HIDDEN = "yes", "null"
@@ -30,6 +35,7 @@ WORDS = {"UNAUTHENTICATED": "sign in", "FORBIDDEN": "no", "CONSENT_REQUIRED": "c
 # Parts of pages, shown at the lists that have them.
 _PARTS = ("Connection", "Edge", "PageInfo")
 _AT_ONCE = 40
+_PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,11 @@ class Way:
     """How to come to the rows of a type: the fields to go through, each with its arguments."""
 
     steps: tuple[str, ...] = ()
+    # Whether it begins with what is followed, instead of asked for.
+    live: bool = False
 
     def to(self, step: str) -> "Way":
-        return Way((*self.steps, step))
+        return Way((*self.steps, step), self.live)
 
     def document(self, alias: str, last: str) -> str:
         first, *rest = (*self.steps, last)
@@ -57,6 +65,8 @@ class Matrix:
     schema: GraphQLSchema
     # The arguments by which doors lead to rows that are there.
     doors: Mapping[str, str]
+    # ... and for what can be followed, the ways to do so: each with its name, in the order of the schema.
+    streams: Mapping[str, str] = field(default_factory=dict)
     # Fields, and all fields of types, that are asked for by another way than the shortest, since there they are empty.
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ways: dict[str, Way] = field(default_factory=dict)
@@ -64,6 +74,15 @@ class Matrix:
     def __post_init__(self) -> None:
         root: Any = self.schema.query_type
         self.ways[root.name] = Way()
+        self._spread(root)
+        for followed in self.streams.values():
+            type: Any = get_named_type(self.schema.subscription_type.fields[followed.partition("(")[0]].type)  # type: ignore[union-attr]
+            if type.name not in self.ways:
+                self.ways[type.name] = Way((followed,), live=True)
+                self._spread(type)
+
+    def _spread(self, root: Any) -> None:
+        """Finds ways to all that can be come to from a type."""
         pending = deque([root])
         while pending:
             type = pending.popleft()
@@ -84,8 +103,20 @@ class Matrix:
 
     def questions(self) -> dict[str, str]:
         """For each `Type.field` a part of a document that asks for it."""
+        return self._questions(live=False)
+
+    def events(self) -> dict[str, str]:
+        """For each `Type.field` that only subscriptions lead to, and for each of them, what a subscription asks for."""
+        return {
+            **{name: f"ALIAS: {followed} {{ __typename }}" for name, followed in self.streams.items()},
+            **self._questions(live=True),
+        }
+
+    def _questions(self, *, live: bool) -> dict[str, str]:
         asked = {}
         for type, name, of in self.fields():
+            if self.way(type.name, name).live is not live:
+                continue
             step = self._step(type, name, of)
             if step is None:
                 raise AssertionError(f"{type.name}.{name} needs arguments; say which in `doors`")
@@ -135,22 +166,50 @@ class Asker:
     async def _answer(self, text: str, viewer: Caller) -> dict[str, Any]:
         operation = self.documents.operation(self.documents.prepare(text), None)
         before = self.documents.ways.uncompiled
-        planned = _json(await self.documents.answer(operation, {}, Request(viewer, self.backends, "r")))
+        planned = as_json(await self.documents.answer(operation, {}, Request(viewer, self.backends, "r")))
         assert self.documents.ways.uncompiled == before, text
-        interpreted = _json(await self.documents.interpret(operation, {}, Request(viewer, self.backends, "r")))
+        interpreted = as_json(await self.documents.interpret(operation, {}, Request(viewer, self.backends, "r")))
         assert planned["data"] == interpreted["data"]
-        assert _told(planned) == _told(interpreted)
+        assert told(planned) == told(interpreted)
         return planned
 
 
-def _json(answer: bytes | ExecutionResult) -> dict[str, Any]:
+@dataclass
+class Follower:
+    """Subscribes, and takes the first event."""
+
+    live: Live
+
+    async def outcomes(self, questions: Mapping[str, str], viewer: Caller) -> dict[str, str]:
+        """What comes of each question."""
+        return {name: _outcome(await self._first(question, viewer), "a") for name, question in questions.items()}
+
+    async def _first(self, question: str, viewer: Caller) -> dict[str, Any]:
+        text = "subscription { " + question.replace("ALIAS", "a") + " }"
+        begun = await self.live.begin(Asked(text, None, {}), Session(viewer, None, "r", Account(()), "client"))
+        if isinstance(begun, Ended):
+            return _refused(begun)
+        with begun:
+            told = await begun.next(_PATIENCE_SECONDS)
+        assert told is not None, text
+        return _refused(told) if isinstance(told, Ended) else dict(orjson.loads(told.body))
+
+
+def _refused(ended: Ended) -> dict[str, Any]:
+    """As an answer whose only field is refused."""
+    return {"data": None, "errors": [{"path": ["a"], **error} for error in orjson.loads(ended.errors)]}
+
+
+def as_json(answer: bytes | ExecutionResult) -> dict[str, Any]:
+    """As the HTTP layer writes it."""
     if isinstance(answer, bytes):
         return {"data": orjson.loads(answer)}
     errors = [formatted(error, "BAD_USER_INPUT", "r") for error in answer.errors or ()]
     return dict(orjson.loads(orjson.dumps({"data": answer.data, "errors": errors})))
 
 
-def _told(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+def told(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The errors of an answer, in one order."""
     return sorted((str(error["path"]), error["extensions"]["code"]) for error in answer.get("errors", ()))
 
 
@@ -169,18 +228,24 @@ def _there(value: Any) -> bool:
     return value is not None
 
 
-def written(matrix: Matrix, outcomes: Mapping[str, Mapping[str, str]], by_key: Mapping[str, Mapping[str, str]]) -> str:
+# By viewer, and by `Type.field` or the name of what is asked.
+Outcomes = Mapping[str, Mapping[str, str]]
+
+
+def written(matrix: Matrix, outcomes: Outcomes, by_key: Outcomes, mutations: Outcomes) -> str:
     """The whole as Markdown: a table for each type."""
     viewers = list(outcomes)
     lines = [_HEAD]
-    head = [f"| | {' | '.join(viewers)} | rule of its own |", f"|---|{'---|' * len(viewers)}---|"]
+    head = _head(viewers, "rule of its own")
     types = dict.fromkeys(type.name for type, _, _ in matrix.fields())
     for name in types:
         type: Any = matrix.schema.type_map[name]
         declared = type_declaration(type)
         lines += ["", f"## {name}", ""]
         if declared is not None:
-            lines += [f"For {declared.rule.name}. Asked for as `{matrix.way(name, '')}`.", ""]  # type: ignore[attr-defined]
+            way = matrix.way(name, "")
+            how = "Followed" if way.live else "Asked for"
+            lines += [f"For {declared.rule.name}. {how} as `{way}`.", ""]  # type: ignore[attr-defined]
         lines += head
         if name in next(iter(by_key.values())):
             cells = [by_key[viewer][name] for viewer in viewers]
@@ -189,29 +254,37 @@ def written(matrix: Matrix, outcomes: Mapping[str, Mapping[str, str]], by_key: M
             if not part.startswith("_"):
                 cells = [outcomes[viewer][f"{name}.{part}"] for viewer in viewers]
                 lines.append(f"| {part} | {' | '.join(cells)} | {_own_rule(of)} |")
-    lines += ["", *_roots(matrix.schema), "", *_beyond(matrix)]
+    lines += ["", *_mutations(matrix, mutations), "", *_subscriptions(matrix, outcomes), "", *_beyond(matrix)]
     return "\n".join(lines) + "\n"
 
 
-def _roots(schema: GraphQLSchema) -> Iterator[str]:
-    yield from ("## Mutation", "", "Who may call is said by the rpc's own rule in its proto.", "")
-    yield from ("| | who may call |", "|---|---|")
-    mutation: Any = schema.mutation_type
-    for name, of in sorted(mutation.fields.items()):
+def _head(viewers: list[str], last: str) -> list[str]:
+    return [f"| | {' | '.join(viewers)} | {last} |", f"|---|{'---|' * len(viewers)}---|"]
+
+
+def _mutations(matrix: Matrix, outcomes: Outcomes) -> Iterator[str]:
+    yield from ("## Mutation", "", _MUTATIONS, "", *_head(list(outcomes), "kinds that its rpc is for"))
+    type: Any = matrix.schema.mutation_type
+    for name, of in sorted(type.fields.items()):
         read = field_declaration(of).read  # type: ignore[union-attr]
         assert isinstance(read, Mutation)
-        yield f"| {name} | {', '.join(sorted(kind.value for kind in callers(read)))} |"
-    yield from ("", "## Subscription", "", "| | who may follow |", "|---|---|")
-    subscription: Any = schema.subscription_type
-    for name, of in sorted(subscription.fields.items() if subscription else ()):
-        behind = type_declaration(get_named_type(of.type))
-        rule: Any = field_declaration(of).rule or (behind.rule if behind else None)  # type: ignore[union-attr]
-        yield f"| {name} | {rule.name} |"
+        kinds = ", ".join(sorted(kind.value for kind in callers(read)))
+        yield f"| {name} | {' | '.join(row[name] for row in outcomes.values())} | {kinds} |"
+
+
+def _subscriptions(matrix: Matrix, outcomes: Outcomes) -> Iterator[str]:
+    yield from ("## Subscription", "", "`yes`: the first event came.", "", *_head(list(outcomes), "rule of its rows"))
+    type: Any = matrix.schema.subscription_type
+    for name, followed in matrix.streams.items():
+        of = type.fields[followed.partition("(")[0]]
+        behind: Any = type_declaration(get_named_type(of.type))
+        rule: Any = field_declaration(of).rule or behind.rule  # type: ignore[union-attr]
+        yield f"| {name} | {' | '.join(row[name] for row in outcomes.values())} | {rule.name} |"
 
 
 def _beyond(matrix: Matrix) -> Iterator[str]:
-    """Types that only mutations and subscriptions lead to."""
-    yield from ("## Types that only mutations and subscriptions lead to", "", "| | seen by | fields |", "|---|---|---|")
+    """Types that only mutations lead to."""
+    yield from ("## Types that only mutations lead to", "", "| | seen by | fields |", "|---|---|---|")
     for name, type in sorted(matrix.schema.type_map.items()):
         declared = type_declaration(type)
         if declared is None or name in matrix.ways or not isinstance(type, GraphQLObjectType):
@@ -239,3 +312,6 @@ the foreign brand does not know the member.
 
 `yes`: shown. `null`: left out without an error. `sign in`, `no`, `consent`: null, with the error UNAUTHENTICATED,
 FORBIDDEN or CONSENT_REQUIRED, at the field or at the first one on the way that the viewer may not see."""
+
+_MUTATIONS = """`yes`: the call went out to the service, which decides on the rows that it is about: another brand's
+machine or voucher, say, is not found there, or refused. `sign in`, `no`: nothing was called."""

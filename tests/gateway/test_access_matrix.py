@@ -1,7 +1,7 @@
 """The matrix of who sees what, over the whole schema: any change of it shows in gateway/access.md."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from graphql import (
 )
 
 from alliance.accounts.v1 import accounts_pb2
+from alliance.logistics.v1 import logistics_pb2
 from alliance.rewards.v1 import rewards_pb2
 from deploy.local.keys import trust_file
 from gateway import schema
+from gateway.app import create_app
 from gateway.backends import Backends
 from gateway.context import Request
 from gateway.engine.document import Documents
@@ -35,7 +37,7 @@ from services.shared.ids import new_id
 from services.shared.telemetry import Telemetry
 from tests.gateway.conftest import World, make_world, settings_of
 from tests.gateway.fakes import NOW, FakeAlliance
-from tests.gateway.matrix import WORDS, YES, Asker, Matrix, written
+from tests.gateway.matrix import WORDS, YES, Asker, Follower, Matrix, Outcomes, as_json, told, written
 from tests.gateway.test_federation import representations
 
 FILE = Path(schema.__file__).with_name("access.md")
@@ -119,6 +121,9 @@ def world(alliance: FakeAlliance) -> World:
         complete_answer(method, answer, complete)
 
     alliance.recorder.finish = finish
+    alliance.accounts.impact.kinds.add(kind=accounts_pb2.ACT_KIND_PET_RECYCLING, claims=1, co2e_mg=1)
+    accepted = logistics_pb2.AcceptedDropOffs(place=1, drop_offs=[alliance.logistics.drop_offs[world.drop_off]])
+    alliance.logistics.accepted.append(accepted)
     return world
 
 
@@ -176,7 +181,13 @@ def matrix(built: GraphQLSchema, world: World) -> Matrix:
         "Why.redemption": ("redemption", "why"),
         "WhyPayment.payee": ("redemption", "why", "payments"),
     }
-    return Matrix(built, doors | {"memberByCustomerNumber": 'customerNumber: "C-1"'}, instead)
+    streams = {
+        "walletChanged, of a member": f'walletChanged(memberId: "{world.member}")',
+        "dropOffAccepted, of a member": f'dropOffAccepted(memberId: "{world.member}", after: "0.0")',
+        "dropOffAccepted, of a brand's machines": f'dropOffAccepted(partnerId: "{world.brand}", after: "0.0")',
+        "allianceImpact": "allianceImpact",
+    }
+    return Matrix(built, doors | {"memberByCustomerNumber": 'customerNumber: "C-1"'}, streams, instead)
 
 
 @pytest.fixture(scope="module")
@@ -190,16 +201,38 @@ async def asker(alliance: FakeAlliance, keys: Path, built: GraphQLSchema) -> Asy
 
 
 @pytest.fixture(scope="module")
+async def follower(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Follower]:
+    """Has each event answered both ways."""
+    plan = Documents.answer
+
+    async def both(self: Documents, operation: Any, given: Any, request: Any, **options: Any) -> Any:
+        again = Request(request.viewer, request._backends, request.id, request.event)
+        planned = await plan(self, operation, given, request, **options)
+        one, other = as_json(planned), as_json(await self.interpret(operation, given, again))
+        assert (one["data"], told(one)) == (other["data"], told(other))
+        return planned
+
+    app = create_app(settings_of(alliance, keys), Telemetry(None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Documents, "answer", both)
+        async with app.router.lifespan_context(app):
+            yield Follower(app.state.live)
+
+
+@pytest.fixture(scope="module")
 async def outcomes(
-    asker: Asker, matrix: Matrix, world: World, viewers: dict[str, Caller]
-) -> tuple[Mapping[str, Mapping[str, str]], Mapping[str, Mapping[str, str]]]:
-    questions = matrix.questions()
+    asker: Asker, follower: Follower, matrix: Matrix, world: World, viewers: dict[str, Caller]
+) -> tuple[Outcomes, Outcomes]:
+    questions, events = matrix.questions(), matrix.events()
     entities = {
         representation["__typename"]: f"ALIAS: _entities(representations: [{literal(representation)}]) {{ __typename }}"
         for representation in representations(world)
     }
     return (
-        {name: await asker.outcomes(questions, viewer) for name, viewer in viewers.items()},
+        {
+            name: await asker.outcomes(questions, viewer) | await follower.outcomes(events, viewer)
+            for name, viewer in viewers.items()
+        },
         {name: await asker.outcomes(entities, viewer) for name, viewer in viewers.items()},
     )
 
@@ -210,8 +243,53 @@ def literal(value: Any) -> str:
     return f'"{value}"'
 
 
-def test_the_committed_matrix_is_what_the_gateway_does(matrix: Matrix, outcomes: Any):
-    found = written(matrix, *outcomes)
+def sample(type: Any) -> Any:
+    """A value of an input type."""
+    inner = get_nullable_type(type)
+    if is_list_type(inner):
+        return [sample(inner.of_type)]
+    if isinstance(inner, GraphQLInputObjectType):
+        return {name: sample(field.type) for name, field in inner.fields.items() if is_required_input_field(field)}
+    if isinstance(inner, GraphQLEnumType):
+        return next(iter(inner.values))
+    plain = {
+        "DateTime": "2026-03-01T08:30:00Z",
+        "Base64": "eA==",
+        "Boolean": True,
+        "ID": "x",
+        "String": "x",
+        "Float": 1.0,
+    }
+    return plain.get(inner.name, 1)
+
+
+@pytest.fixture(scope="module")
+async def mutations(
+    alliance: FakeAlliance, outcomes: Any, asker: Asker, built: GraphQLSchema, viewers: dict[str, Caller]
+) -> Outcomes:
+    """Whose calls go out to a service, and what the others are told. After `outcomes`, since they change rows."""
+    found: dict[str, dict[str, str]] = {name: {} for name in viewers}
+    mutation: Any = built.mutation_type
+    for name, of in mutation.fields.items():
+        text = f"mutation ($input: {of.args['input'].type}) {{ {name}(input: $input) {{ __typename }} }}"
+        operation = asker.documents.operation(asker.documents.prepare(text), None)
+        given = {"input": sample(of.args["input"].type)}
+        for who, viewer in viewers.items():
+            alliance.recorder.calls.clear()
+            answer = await asker.documents.answer(operation, given, Request(viewer, asker.backends, "r"))
+            assert isinstance(answer, ExecutionResult)
+            codes = {error.original_error.extensions["code"] for error in answer.errors or () if refused(error)}
+            assert bool(codes) is not bool(alliance.calls), f"{name} by {who}"
+            found[who][name] = WORDS[codes.pop()] if codes else YES
+    return found
+
+
+def refused(error: Any) -> bool:
+    return isinstance(error.original_error, FieldError)
+
+
+def test_the_committed_matrix_is_what_the_gateway_does(matrix: Matrix, outcomes: Any, mutations: Outcomes):
+    found = written(matrix, *outcomes, mutations)
     if os.environ.get("ACCESS") == "write":
         FILE.write_text(found)
     assert FILE.read_text() == found, "who sees what has changed; if that is meant, run `make access` and read the diff"
@@ -237,48 +315,13 @@ def test_a_stranger_sees_no_more_than_anybody_else(outcomes: Any):
             assert {found[viewer][name] for viewer in found} == {YES}, name
 
 
-def sample(type: Any) -> Any:
-    """A value of an input type."""
-    inner = get_nullable_type(type)
-    if is_list_type(inner):
-        return [sample(inner.of_type)]
-    if isinstance(inner, GraphQLInputObjectType):
-        return {name: sample(field.type) for name, field in inner.fields.items() if is_required_input_field(field)}
-    if isinstance(inner, GraphQLEnumType):
-        return next(iter(inner.values))
-    plain = {
-        "DateTime": "2026-03-01T08:30:00Z",
-        "Base64": "eA==",
-        "Boolean": True,
-        "ID": "x",
-        "String": "x",
-        "Float": 1.0,
-    }
-    return plain.get(inner.name, 1)
-
-
-async def test_nobody_changes_what_the_rpc_of_a_mutation_does_not_let_them(
-    alliance: FakeAlliance, asker: Asker, built: GraphQLSchema, viewers: dict[str, Caller]
+def test_nobody_changes_what_the_rpc_of_a_mutation_does_not_let_them(
+    built: GraphQLSchema, viewers: dict[str, Caller], mutations: Outcomes
 ):
     mutation: Any = built.mutation_type
     for name, of in mutation.fields.items():
         declared: Any = field_declaration(of)
         allowed = callers(declared.read)
-        text = f"mutation ($input: {of.args['input'].type}) {{ {name}(input: $input) {{ __typename }} }}"
-        operation = asker.documents.operation(asker.documents.prepare(text), None)
-        for viewer in viewers.values():
-            alliance.reset()
-            request = Request(viewer, asker.backends, "r")
-            answer = await asker.documents.answer(operation, {"input": sample(of.args["input"].type)}, request)
-            assert isinstance(answer, ExecutionResult)
-            code = {error.original_error.extensions["code"] for error in answer.errors or () if refused(error)}
-            if viewer.kind in allowed:
-                assert not code, f"{name} by {viewer.kind}"
-                assert alliance.calls, f"{name} by {viewer.kind}"
-            else:
-                assert code == {"UNAUTHENTICATED" if viewer.kind is CallerKind.ANYONE else "FORBIDDEN"}, name
-                assert not alliance.calls, f"{name} by {viewer.kind}"
-
-
-def refused(error: Any) -> bool:
-    return isinstance(error.original_error, FieldError)
+        for who, viewer in viewers.items():
+            no = "sign in" if viewer.kind is CallerKind.ANYONE else "no"
+            assert mutations[who][name] == (YES if viewer.kind in allowed else no), f"{name} by {who}"

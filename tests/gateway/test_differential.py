@@ -3,6 +3,7 @@
 `DIFFERENTIAL=2000` says how many documents; `make differential` runs that many, others each time.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -11,11 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from graphql import ExecutionResult, GraphQLSchema
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from starlette.types import Message
 
 from alliance.accounts.v1 import accounts_pb2
 from alliance.logistics.v1 import logistics_pb2
@@ -25,9 +28,10 @@ from gateway import schema
 from gateway.answers import formatted
 from gateway.backends import Backends
 from gateway.context import Request
-from gateway.engine.document import DocumentInvalid, Documents
+from gateway.engine.document import DocumentInvalid, Documents, Operation
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget, TooExpensive
+from gateway.parts import Delivery
 from gateway.problems import problem_of
 from services.shared.errors import Aborted, DomainError, Internal, NotFound, PermissionDenied, ResourceExhausted
 from services.shared.identity import Caller, CallerKind, Verifier
@@ -36,10 +40,11 @@ from services.shared.telemetry import Telemetry
 from tests.gateway.conftest import World, make_world, settings_of
 from tests.gateway.documents import Asked, asked
 from tests.gateway.fakes import FakeAlliance
+from tests.gateway.multipart import joined, parts_of
 from tests.gateway.test_federation import representations
 
 GIVEN = os.environ.get("DIFFERENTIAL")
-BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9)
+BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9, parts=10**6)
 
 FAILING = (
     "BatchGetMembers",
@@ -109,6 +114,11 @@ class Both:
         told = difference(without_errors_of_the_lost(made_json), without_errors_of_the_lost(wanted_json))
         # Whole, so that it can be kept: pytest shortens what it compares.
         assert not told, f"{given.query}\n{given.variables}\n{viewer}, with {failures}:\n{told}"
+        divided = self.documents.divides(operation, given.variables)
+        if divided:
+            parts = await self.in_parts(operation, given.variables, caller)
+            lacking = missing(parts, wanted_json)
+            assert not lacking, f"{given.query}\n{given.variables}\n{viewer}, with {failures}, in parts:\n{lacking}"
         if "errors" in wanted_json:
             self.quiet = False
         elif self.quiet:
@@ -119,6 +129,22 @@ class Both:
         names = ("compiled", "walked", "uncompiled", "abandoned")
         return next((name for name, a, b in zip(names, before, after, strict=True) if a != b), "variables refused")
 
+    async def in_parts(self, operation: Operation, variables: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """The answer of one who takes parts, put together by a client's rules."""
+        result = await self.documents.answer_in_parts(operation, variables, Request(caller, self.backends, "r"))
+        if isinstance(result, ExecutionResult):
+            return as_json(result)
+        until = asyncio.get_running_loop().time() + 30
+        content, headers = b"", {}
+
+        async def send(message: Message) -> None:
+            nonlocal content, headers
+            headers |= {name.decode(): value.decode() for name, value in message.get("headers", ())}
+            content += message.get("body", b"")
+
+        await Delivery(result, "r", until, lambda _: None, 30)({"type": "http"}, asyncio.Event().wait, send)
+        return joined([part async for part in parts_of(httpx.Response(200, headers=headers, content=content))])
+
 
 def as_json(answer: bytes | ExecutionResult) -> dict[str, Any]:
     """As the HTTP layer writes it."""
@@ -128,6 +154,25 @@ def as_json(answer: bytes | ExecutionResult) -> dict[str, Any]:
     if answer.errors:
         told["errors"] = [formatted(error, "BAD_USER_INPUT", "r") for error in answer.errors]
     return dict(orjson.loads(orjson.dumps(told)))
+
+
+def missing(parts: Any, whole: dict[str, Any]) -> str:
+    """What an answer in parts lacks of the whole, or has besides; empty if nothing.
+
+    A null takes less with it in parts: no more than the part it is in. So where there are errors, parts may have more.
+    """
+    if "errors" in whole:
+        return lost(parts["data"], whole["data"]) or ("" if "errors" in parts else "no errors")
+    return difference(parts, whole)
+
+
+def lost(parts: Any, whole: Any, at: str = "") -> str:
+    """Where there is something in the whole that is not in the parts."""
+    if isinstance(whole, dict) and isinstance(parts, dict):
+        return "".join(lost(parts.get(key), whole[key], f"{at}/{key}") for key in whole)
+    if isinstance(whole, list) and isinstance(parts, list) and len(parts) == len(whole):
+        return "".join(lost(a, b, f"{at}/{index}") for index, (a, b) in enumerate(zip(parts, whole, strict=True)))
+    return "" if whole is None or parts == whole else f"{at}: {parts!r} in parts, {whole!r} in the whole\n"
 
 
 def without_errors_of_the_lost(answer: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphql import get_introspection_query
 
 from gateway.config import Limits, StrangerLimits
 from tests.gateway.conftest import Gateway, World, codes, gateway_with
@@ -139,6 +140,25 @@ async def test_nobody_can_ask_for_the_schema_where_it_is_switched_off(alliance: 
             asked, typo = await gateway.ask(SCHEMA, token), await gateway.ask(TYPO, token)
             assert codes(asked)[0][0] == "DOCUMENT_INVALID"
             assert "viewer" not in typo["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{" + " ".join(f"a{n}: __schema {{ types {{ fields {{ name type {{ name }} }} }} }}" for n in range(40)) + "}",
+        "{ __schema {" + " ".join(f"a{n}: types {{ fields {{ args {{ name }} }} }}" for n in range(40)) + "} }",
+        "{ _service {" + " ".join(f"a{n}: sdl" for n in range(100)) + "} }",
+    ],
+)
+async def test_the_schema_costs_what_it_is_long(gateway: Gateway, query: str):
+    """Else a few lines without a token would keep the process busy for seconds, or fetch megabytes."""
+    (error,) = (await gateway.ask(query, gateway.operator()))["errors"]
+    assert error["extensions"]["measure"] == "cost"
+
+
+async def test_strangers_may_ask_for_the_whole_schema_as_tools_do(gateway: Gateway):
+    assert len((await gateway.data(get_introspection_query(input_value_deprecation=True)))["__schema"]["types"]) > 100
+    assert (await gateway.data("{ _service { sdl } }"))["_service"]["sdl"]
 
 
 @pytest.mark.parametrize("first", ["the stranger", "the member"])

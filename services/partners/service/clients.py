@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Sequence
 
 from services.partners.domain.client import ApiClient, hash_secret, new_secret
 from services.partners.store.clients import ClientStore
@@ -68,6 +69,10 @@ class ApiClients:
             await self._store.revoke(tx, client.id)
             await self._partners.give_place(tx, client.partner_id, Limited.API_CLIENTS)
         return client.ended()
+
+    async def in_use(self, partner_ids: Sequence[str]) -> list[ApiClient]:
+        """Those of the partners that have not ended, newest first."""
+        return await self._store.in_use(partner_ids)
 
     async def authenticate(self, client_id: str, secret: str) -> ApiClient:
         """The client with that id and secret; ClientCredentialsInvalid, however they are wrong.

@@ -616,6 +616,67 @@ class RevokeApiClientResponse(_message.Message):
 Global___RevokeApiClientResponse: _TypeAlias = RevokeApiClientResponse  # noqa: Y015
 
 @_typing.final
+class BatchListApiClientsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partner_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        partner_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_ids", b"partner_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListApiClientsRequest: _TypeAlias = BatchListApiClientsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListApiClientsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PartnerClients(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        CLIENTS_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        @_builtins.property
+        def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiClient]: ...
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            clients: _abc.Iterable[Global___ApiClient] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients", "partner_id", b"partner_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchListApiClientsResponse.PartnerClients]: ...
+    def __init__(
+        self,
+        *,
+        partners: _abc.Iterable[Global___BatchListApiClientsResponse.PartnerClients] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListApiClientsResponse: _TypeAlias = BatchListApiClientsResponse  # noqa: Y015
+
+@_typing.final
 class AuthenticateClientRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -72,6 +72,11 @@ class PartnersServiceStub:
                 request_serializer=alliance_dot_partners_dot_v1_dot_partners__pb2.RevokeApiClientRequest.SerializeToString,
                 response_deserializer=alliance_dot_partners_dot_v1_dot_partners__pb2.RevokeApiClientResponse.FromString,
                 _registered_method=True)
+        self.BatchListApiClients = channel.unary_unary(
+                '/alliance.partners.v1.PartnersService/BatchListApiClients',
+                request_serializer=alliance_dot_partners_dot_v1_dot_partners__pb2.BatchListApiClientsRequest.SerializeToString,
+                response_deserializer=alliance_dot_partners_dot_v1_dot_partners__pb2.BatchListApiClientsResponse.FromString,
+                _registered_method=True)
         self.AuthenticateClient = channel.unary_unary(
                 '/alliance.partners.v1.PartnersService/AuthenticateClient',
                 request_serializer=alliance_dot_partners_dot_v1_dot_partners__pb2.AuthenticateClientRequest.SerializeToString,
@@ -193,6 +198,14 @@ class PartnersServiceServicer:
     def RevokeApiClient(self, request, context):
         """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
         NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListApiClients(self, request, context):
+        """The clients of partners that are in use, newest first, at most five of each; without those that have ended. At
+        most 1,000 partner ids.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -341,6 +354,11 @@ def add_PartnersServiceServicer_to_server(servicer, server):
                     servicer.RevokeApiClient,
                     request_deserializer=alliance_dot_partners_dot_v1_dot_partners__pb2.RevokeApiClientRequest.FromString,
                     response_serializer=alliance_dot_partners_dot_v1_dot_partners__pb2.RevokeApiClientResponse.SerializeToString,
+            ),
+            'BatchListApiClients': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListApiClients,
+                    request_deserializer=alliance_dot_partners_dot_v1_dot_partners__pb2.BatchListApiClientsRequest.FromString,
+                    response_serializer=alliance_dot_partners_dot_v1_dot_partners__pb2.BatchListApiClientsResponse.SerializeToString,
             ),
             'AuthenticateClient': grpc.unary_unary_rpc_method_handler(
                     servicer.AuthenticateClient,
@@ -578,6 +596,33 @@ class PartnersService:
             '/alliance.partners.v1.PartnersService/RevokeApiClient',
             alliance_dot_partners_dot_v1_dot_partners__pb2.RevokeApiClientRequest.SerializeToString,
             alliance_dot_partners_dot_v1_dot_partners__pb2.RevokeApiClientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListApiClients(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.partners.v1.PartnersService/BatchListApiClients',
+            alliance_dot_partners_dot_v1_dot_partners__pb2.BatchListApiClientsRequest.SerializeToString,
+            alliance_dot_partners_dot_v1_dot_partners__pb2.BatchListApiClientsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,10 @@ class PartnersServiceStub:
     """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
     NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
     """
+    BatchListApiClients: _grpc.UnaryUnaryMultiCallable[_partners_pb2.BatchListApiClientsRequest, _partners_pb2.BatchListApiClientsResponse]
+    """The clients of partners that are in use, newest first, at most five of each; without those that have ended. At
+    most 1,000 partner ids.
+    """
     AuthenticateClient: _grpc.UnaryUnaryMultiCallable[_partners_pb2.AuthenticateClientRequest, _partners_pb2.AuthenticateClientResponse]
     """Checks a client's secret for the gateway's token endpoint. UNAUTHENTICATED / CLIENT_CREDENTIALS_INVALID for an
     unknown client, a wrong secret, a revoked client and a partner that is not APPROVED or SUSPENDED, all alike.
@@ -153,6 +157,10 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
     RevokeApiClient: _aio.UnaryUnaryMultiCallable[_partners_pb2.RevokeApiClientRequest, _partners_pb2.RevokeApiClientResponse]  # type: ignore[assignment]
     """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
     NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
+    """
+    BatchListApiClients: _aio.UnaryUnaryMultiCallable[_partners_pb2.BatchListApiClientsRequest, _partners_pb2.BatchListApiClientsResponse]  # type: ignore[assignment]
+    """The clients of partners that are in use, newest first, at most five of each; without those that have ended. At
+    most 1,000 partner ids.
     """
     AuthenticateClient: _aio.UnaryUnaryMultiCallable[_partners_pb2.AuthenticateClientRequest, _partners_pb2.AuthenticateClientResponse]  # type: ignore[assignment]
     """Checks a client's secret for the gateway's token endpoint. UNAUTHENTICATED / CLIENT_CREDENTIALS_INVALID for an
@@ -277,6 +285,16 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_partners_pb2.RevokeApiClientResponse, _abc.Awaitable[_partners_pb2.RevokeApiClientResponse]]:
         """Ends a client at once; tokens made from it run out by themselves. A revoked client stays as it is.
         NOT_FOUND / API_CLIENT_NOT_FOUND, also for another partner's.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchListApiClients(
+        self,
+        request: _partners_pb2.BatchListApiClientsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_partners_pb2.BatchListApiClientsResponse, _abc.Awaitable[_partners_pb2.BatchListApiClientsResponse]]:
+        """The clients of partners that are in use, newest first, at most five of each; without those that have ended. At
+        most 1,000 partner ids.
         """
 
     @_abc_1.abstractmethod
