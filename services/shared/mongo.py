@@ -8,8 +8,8 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,7 @@ from services.shared.errors import Aborted
 from services.shared.metrics import catalogue
 from services.shared.metrics.instruments import Meter
 from services.shared.queries import QueryShapes
-from services.shared.sessions import Sessions
+from services.shared.sessions import Abandoned, Sessions
 from services.shared.telemetry import log
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class Database:
             read_preference=ReadPreference.PRIMARY,
         )
         self._sessions = Sessions(self, instance) if instance else None
+        self._abandoned = Abandoned(self._end_for_good)
         self._transactions = meter.counter(catalogue.TRANSACTIONS)
         self._retries = meter.counter(catalogue.TRANSACTION_RETRIES).at()
 
@@ -152,38 +153,77 @@ class Database:
         until = time.monotonic() + _CONFLICTS_FOR_SECONDS
         first_wait, longest_wait = _CONFLICT_WAIT_SECONDS
         outcome = "failed"
-        async with await self._client.start_session() as session:
-            if self._sessions is not None:
-                session_id: Any = session.session_id
-                await self._sessions.enter(bytes(session_id["id"]))
-            try:
-                while True:
-                    try:
-                        done = await self._attempt(session, body)
-                    except (LostRace, PyMongoError) as error:
-                        if not _may_start_over(error) or time.monotonic() > until:
-                            raise _lasting(error) from error
-                    else:
-                        outcome = "committed"
-                        return done
-                    attempts += 1
-                    self._retries.add()
-                    # The server's snapshot begins with the body's first operation, so after the wait.
-                    await asyncio.sleep(random.uniform(0, min(longest_wait, first_wait * 2**attempts)))
-            finally:
-                self._transactions.at(outcome).add()
+        try:
+            while True:
+                try:
+                    async with self._session() as session:
+                        done = await _attempt(session, body)
+                except (LostRace, PyMongoError) as error:
+                    if not _may_start_over(error) or time.monotonic() > until:
+                        raise _lasting(error) from error
+                else:
+                    outcome = "committed"
+                    return done
+                attempts += 1
+                self._retries.add()
+                # The server's snapshot begins with the body's first operation, so after the wait.
+                await asyncio.sleep(random.uniform(0, min(longest_wait, first_wait * 2**attempts)))
+        finally:
+            self._transactions.at(outcome).add()
 
-    async def _attempt(
-        self, session: AsyncIOMotorClientSession, body: Callable[[Transaction], Awaitable[T]]
-    ) -> tuple[T, list["Event"]]:
-        """Motor's own `with_transaction` commits where it does not look at what comes of it."""
-        tx = Transaction(session)
-        async with session.start_transaction(ReadConcern("snapshot"), _DURABLE, ReadPreference.PRIMARY):
-            result = await body(tx)
-        return result, tx.events
+    async def _end_for_good(self, ids: Sequence[bytes]) -> None:
+        await self.end_sessions(ids)
+        if self._sessions is not None:
+            await self._sessions.forget(ids)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[AsyncIOMotorClientSession]:
+        """A session; one whose last command had no answer is ended on the server, with its transaction, as soon
+        as the server can be reached.
+        """
+        session = await self._client.start_session()
+        id = bytes(session.session_id["id"])
+        if self._sessions is not None:
+            await self._sessions.enter(id)
+        answered = False
+        try:
+            yield session
+            answered = True
+        except (asyncio.CancelledError, ConnectionFailure):
+            # A command may be under way still; whatever were asked of the session now could overtake it.
+            raise
+        except BaseException:
+            answered = True
+            raise
+        finally:
+            # The driver notes so, too, when it gets no answer to an abort, of which it tells nobody.
+            if answered and not session.delegate._server_session.dirty:
+                await session.end_session()
+            else:
+                self._abandoned.add(id)
 
     def close(self) -> None:
+        self._abandoned.close()
         self._client.close()
+
+
+async def _attempt(
+    session: AsyncIOMotorClientSession, body: Callable[[Transaction], Awaitable[T]]
+) -> tuple[T, list["Event"]]:
+    """Motor's own `with_transaction` commits where it does not look at what comes of it, and its `start_transaction`
+    aborts while a command may be under way.
+    """
+    tx = Transaction(session)
+    session.start_transaction(ReadConcern("snapshot"), _DURABLE, ReadPreference.PRIMARY)
+    try:
+        result = await body(tx)
+    except (asyncio.CancelledError, ConnectionFailure):
+        raise
+    except BaseException:
+        await session.abort_transaction()
+        raise
+    await session.commit_transaction()
+    return result, tx.events
 
 
 def _may_start_over(error: Exception) -> bool:

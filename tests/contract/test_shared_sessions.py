@@ -2,11 +2,13 @@
 
 import asyncio
 from contextlib import suppress
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
 from services.shared.mongo import Database, Transaction
+from tests.drill.links import Link
 
 
 @pytest.fixture
@@ -66,3 +68,47 @@ async def test_a_replica_leaves_the_transactions_of_the_others_alone(mongodb_uri
     assert await one["things"].count_documents({"_id": {"$in": [1, 2]}}) == 2
     one.close()
     other.close()
+
+
+class Refused(Exception):
+    """A rule says no, within a transaction."""
+
+
+@pytest.mark.parametrize("ends", ["refused", "cancelled"])
+async def test_a_transaction_whose_end_the_server_did_not_hear_of_is_ended_when_it_can_be_reached(
+    mongodb_uri: str, name: str, ends: str
+):
+    link = Link()
+    link.upstream = urlsplit(mongodb_uri).netloc
+    await link.start()
+    away = Database(mongodb_uri.replace(link.upstream, link.address), name, instance="host/127.0.0.1:1")
+    there = Database(mongodb_uri, name)
+    await there["things"].insert_one({"_id": 0, "by": "nobody"})
+    inside, cut_off = asyncio.Event(), asyncio.Event()
+
+    async def left_open(tx: Transaction) -> None:
+        await away["things"].update_one({"_id": 0}, {"$set": {"by": "away"}}, session=tx.session)
+        inside.set()
+        await cut_off.wait()
+        raise Refused
+
+    async def writes(tx: Transaction) -> None:
+        await there["things"].update_one({"_id": 0}, {"$set": {"by": "there"}}, session=tx.session)
+
+    working = asyncio.create_task(away.transaction(left_open))
+    await inside.wait()
+    upstream, link.upstream = link.upstream, "127.0.0.1:9"
+    link.cut()
+    if ends == "refused":
+        cut_off.set()
+    else:
+        working.cancel()
+    with pytest.raises((Refused, asyncio.CancelledError)):
+        await working
+    link.upstream = upstream
+    # Without help the server would keep it locked for a minute.
+    await asyncio.wait_for(there.transaction(writes), 10)
+    assert await there["things"].find_one({}) == {"_id": 0, "by": "there"}
+    away.close()
+    there.close()
+    await link.stop()
