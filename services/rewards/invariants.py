@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from services.rewards.config import Settings
 from services.rewards.domain.settlement import Line, Settlement, lines_hash, positions
+from services.rewards.ledger.findings import Findings, Subject
 from services.rewards.ledger.ledger import as_stored
 from services.rewards.store.audit import AuditStore
 from services.shared import invariants
@@ -15,7 +16,7 @@ from services.shared.invariants import OUTBOX, Check, Results, outbox_flows
 from services.shared.mongo import Database
 from services.shared.outbox import Outbox
 
-LOG, BOOKS, ACCOUNTS, NETS = "ledger_log", "ledger_books", "ledger_accounts", "settlement_nets"
+LOG, BOOKS, ACCOUNTS, NETS = Subject.LOG.value, Subject.BOOKS.value, Subject.ACCOUNTS.value, "settlement_nets"
 NAMES = (LOG, BOOKS, ACCOUNTS, NETS, OUTBOX)
 
 
@@ -25,9 +26,9 @@ def checks(database: Database) -> Sequence[Check]:
 
     async def ledger() -> Mapping[str, str]:
         stored = await as_stored(database)
-        finding = (await stored.verify()).finding if stored else ""
-        # It stops at the first thing that is wrong, and what comes behind that cannot be told.
-        return {subject_of(finding): finding} if finding else {LOG: "", BOOKS: "", ACCOUNTS: ""}
+        findings = (await stored.verify()).findings if stored else Findings()
+        told = {str(subject): findings.of(subject) for subject in Subject}
+        return {name: text for name, text in told.items() if text is not None}
 
     async def nets() -> str:
         before: Settlement | None = None
@@ -38,14 +39,6 @@ def checks(database: Database) -> Sequence[Check]:
         return ""
 
     return (Check((LOG, BOOKS, ACCOUNTS), ledger), invariants.one(NETS, nets), outbox_flows(Outbox(database)))
-
-
-def subject_of(finding: str) -> str:
-    """Which invariant a finding of `verify` breaks. What is neither of the books nor of an account is of the log."""
-    if "books" in finding or "passage" in finding:
-        return BOOKS
-    of_accounts = (", account ", "accounts ", "checkpoint", "due list", "read models")
-    return ACCOUNTS if any(part in finding for part in of_accounts) else LOG
 
 
 def wrong_with(settlement: Settlement, lines: Sequence[Line], before: Settlement | None) -> str:

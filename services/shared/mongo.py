@@ -182,7 +182,8 @@ class Database:
         as the server can be reached.
         """
         session = await self._client.start_session()
-        id = bytes(session.session_id["id"])
+        session_id: Any = session.session_id
+        id = bytes(session_id["id"])
         if self._sessions is not None:
             await self._sessions.enter(id)
         answered = False

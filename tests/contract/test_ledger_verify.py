@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from services.rewards.ledger.__main__ import VerifySettings, main
 from services.rewards.ledger.commands import Allot, Command, Issue, Place
-from services.rewards.ledger.ledger import INDEXES, Ledger
+from services.rewards.ledger.findings import Subject
+from services.rewards.ledger.ledger import INDEXES, Ledger, as_stored
 from services.rewards.ledger.model import Lot
 from services.shared.mongo import Database
 
@@ -139,6 +140,73 @@ async def test_r12_one_byte_of_whatever_field_is_stored_is_named(
         assert said.startswith(("due list ", "partition ")), said
         assert "due" in said
     assert await main(settings) == 0
+
+
+async def told(database: Database) -> dict[str, str | None]:
+    """What is said of each subject, empty if it is well, None if it cannot be told."""
+    ledger = await as_stored(database)
+    assert ledger is not None
+    findings = (await ledger.verify()).findings
+    return {subject.name: findings.of(subject) for subject in Subject}
+
+
+async def test_o1_what_is_wrong_with_one_does_not_hide_what_is_with_another(
+    mongodb_uri: str, stored: tuple[Database, str]
+):
+    database, name = stored
+    blocks, accounts = database["ledger_blocks"], database["ledger_accounts"]
+    assert await told(database) == {"LOG": "", "BOOKS": "", "ACCOUNTS": ""}
+
+    # A block says that another came before it; nothing that was decided is touched.
+    await blocks.update_one({"_id": "0000/000000000002"}, {"$set": {"hash": b"another"}})
+    found = await told(database)
+    assert found["LOG"] == "partition 0, block 2, field hash: is not the hash of the content"
+    assert (found["BOOKS"], found["ACCOUNTS"]) == ("", "")
+
+    # Beside it, in the other partition, two accounts are gone and a passage comes from nowhere.
+    lost = [row async for row in accounts.find({}) if row["_id"].startswith("0001/")]
+    await accounts.delete_many({"_id": {"$in": [row["_id"] for row in lost]}})
+    found = await told(database)
+    assert found["LOG"] == "partition 0, block 2, field hash: is not the hash of the content"
+    assert found["BOOKS"] == ""
+    assert found["ACCOUNTS"] is not None
+    assert found["ACCOUNTS"].count("is missing") == min(len(lost), 5)
+    status, lines = await verify(mongodb_uri, name)
+    assert status == 1
+    assert {line.partition(":")[0] for line in lines[1:-1]} == {"ledger_log", "ledger_accounts"}
+    assert lines[-1] == "partition 0, block 2, field hash: is not the hash of the content"
+
+
+async def test_o1_behind_a_block_that_cannot_be_read_nothing_is_told_in_that_partition_but_in_the_others(
+    stored: tuple[Database, str],
+):
+    database, _ = stored
+    blocks, accounts = database["ledger_blocks"], database["ledger_accounts"]
+    await blocks.update_one({"_id": "0000/000000000002"}, {"$set": {"payload": b"nothing"}})
+    found = await told(database)
+    assert found["LOG"] is not None
+    assert found["LOG"].startswith("partition 0, block 2, field payload: ")
+    assert (found["BOOKS"], found["ACCOUNTS"]) == (None, None)
+    (row, *_) = [row async for row in accounts.find({}) if row["_id"].startswith("0001/")]
+    await accounts.delete_one({"_id": row["_id"]})
+    found = await told(database)
+    assert found["ACCOUNTS"] is not None
+    assert found["ACCOUNTS"].startswith("partition 1, accounts ")
+
+
+async def test_o1_what_differs_from_a_log_that_was_changed_may_be_right(stored: tuple[Database, str]):
+    database, _ = stored
+    row = await database["ledger_blocks"].find_one({"_id": "0000/000000000002"}) or {}
+    payload = bytes(row["payload"])
+    assert payload.count(b"10000,100]")
+    # Whoever raises what a member was given has not changed the member's account.
+    await database["ledger_blocks"].replace_one(
+        {"_id": row["_id"]}, {**row, "payload": payload.replace(b"10000,100]", b"10000,900]")}
+    )
+    found = await told(database)
+    assert found["LOG"] is not None
+    assert "the hash is not that of the content" in found["LOG"] or "field hash" in found["LOG"]
+    assert found["ACCOUNTS"] is None
 
 
 async def test_a_database_that_cannot_be_reached_is_neither_clean_nor_wrong():

@@ -95,7 +95,6 @@ async def wait_long(service: Database) -> None:
 
 
 async def deface_block(rewards: Database) -> None:
-    # The first of all that is walked, so that it is found before the account that is missing by now.
     (block,) = await rewards["ledger_blocks"].find({}).sort("_id", 1).limit(1).to_list(1)
     payload = bytes(block["payload"])
     await rewards["ledger_blocks"].update_one({"_id": block["_id"]}, {"$set": {"payload": payload[:-1] + b"\0"}})
@@ -122,7 +121,7 @@ async def damage_read_models(rewards: Database) -> None:
         ("partners", lambda db: db["prepaid_blocks"].update_one({}, {"$inc": {"points": 1}}), {"prepaid_blocks"}),
         ("logistics", lambda db: db["drop_offs"].drop_index("event_hash_1"), {"drop_offs_unique"}),
         ("rewards", damage_read_models, {"settlement_nets", "ledger_accounts"}),
-        # The walk ends at the log: what it said of accounts before stays said.
+        # Behind a block that cannot be read nothing is told: what was said of accounts before stays said.
         ("rewards", deface_block, {"settlement_nets", "ledger_accounts", "ledger_log"}),
     ],
     ids=["accounts", "partners", "logistics", "read models", "log"],

@@ -1,4 +1,4 @@
-"""What is wrong with a settlement is named, and a finding of the ledger's walk is laid to one invariant."""
+"""What is wrong with a settlement is named, and each of the ledger's invariants tells its own state."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.rewards.domain.settlement import Line, Settlement, lines_hash, positions
-from services.rewards.invariants import ACCOUNTS, BOOKS, LOG, subject_of, wrong_with
+from services.rewards.invariants import wrong_with
+from services.rewards.ledger.findings import Findings, Subject
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LINES = [
@@ -66,18 +67,18 @@ def test_what_is_wrong_with_a_settlement_is_said(
     assert wrong_with(changed, lines, before) == finding
 
 
-@pytest.mark.parametrize(
-    ("finding", "subject"),
-    [
-        ("partition 0, block 7, the books do not sum to zero", BOOKS),
-        ("partition 1, block 3, LIABILITY: 9 in accounts, 10 in the books", BOOKS),
-        ("partition 1, passage passage_1: was received and not sent so", BOOKS),
-        ("partition 0, account member_1, field lots: the log says otherwise", ACCOUNTS),
-        ("partition 1, accounts 3: has 4 accounts, the log makes 5; account member_2 is missing", ACCOUNTS),
-        ("partition 1, checkpoint of block 9, account partner_a, field left: the log says otherwise", ACCOUNTS),
-        ("partition 0, block 2, field previous: is not the hash of the block before", LOG),
-        ("partition 0, block 2, entry 3, field lots: the rules say otherwise", LOG),
-    ],
-)
-def test_a_finding_breaks_one_invariant(finding: str, subject: str):
-    assert subject_of(finding) == subject
+def test_of_what_is_found_each_subject_tells_its_own_and_no_more_than_can_be_read():
+    findings = Findings()
+    assert [findings.of(subject) for subject in Subject] == ["", "", ""]
+    assert not findings
+    for number in range(1_000):
+        findings.note(Subject.ACCOUNTS, f"account {number}")
+    findings.cannot_tell(Subject.ACCOUNTS)
+    findings.cannot_tell(Subject.BOOKS)
+    assert findings.of(Subject.LOG) == ""
+    assert findings.of(Subject.BOOKS) is None
+    assert findings.of(Subject.ACCOUNTS) == "account 0; account 1; account 2; account 3; account 4; and 995 more"
+    assert findings.first == "account 0"
+    findings.note(Subject.LOG, "block 7")
+    assert findings.first == "block 7", "what others rest on comes first"
+    assert len(findings.lines()) == 1 + 1 + 7

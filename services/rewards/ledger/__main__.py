@@ -1,7 +1,8 @@
 """`python -m services.rewards.ledger verify`: reads all that the ledger has stored, and says whether it is right.
 
 Settings are those of the service, from the same environment; keys are not needed, and nothing is written. The last line
-is "clean" with counts (exit status 0), or the first thing that is wrong (1). 2: it could not be told.
+is "clean" with counts (exit status 0), or the first thing that is wrong (1), above it all that is. 2: it could not be
+told.
 """
 
 import argparse
@@ -56,7 +57,7 @@ async def main(settings: VerifySettings) -> int:
     finally:
         database.close()
     if not report.clean:
-        print(report.finding)
+        print("\n".join([*report.findings.lines(), report.finding]))
         return 1
     print(f"clean: {report.commands:,} commands and {report.members:,} members in {partitions} partitions")
     return 0

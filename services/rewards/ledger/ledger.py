@@ -272,7 +272,7 @@ class Ledger:
         await asyncio.gather(*(each.projector.reached(each.head) for each in self.engines))
 
     async def verify(self) -> Report:
-        """Checks everything that is stored, and says what is wrong first."""
+        """Checks everything that is stored, and says what is wrong."""
         return await verify(self.log, self.views, self.partition)
 
     def _partition_of(self, command: Command) -> int:
