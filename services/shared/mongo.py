@@ -171,10 +171,16 @@ class Database:
         finally:
             self._transactions.at(outcome).add()
 
-    async def _end_for_good(self, ids: Sequence[bytes]) -> None:
-        await self.end_sessions(ids)
-        if self._sessions is not None:
-            await self._sessions.forget(ids)
+    async def _end_for_good(self, ids: Sequence[bytes]) -> bool:
+        try:
+            await self.end_sessions(ids)
+            if self._sessions is not None:
+                await self._sessions.forget(ids)
+        except ConnectionFailure:
+            return False
+        except PyMongoError as error:
+            log.warning("sessions cannot be ended", sessions=len(ids), error=str(error))
+        return True
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncIOMotorClientSession]:

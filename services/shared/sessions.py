@@ -12,10 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pymongo.errors import ConnectionFailure, PyMongoError
-
-from services.shared.telemetry import log
-
 if TYPE_CHECKING:
     from services.shared.mongo import Database
 
@@ -63,9 +59,11 @@ class Sessions:
 
 
 class Abandoned:
-    """Sessions of this process whose last command had no answer. `end` ends those of the ids on the server."""
+    """Sessions of this process whose last command had no answer. `end` ends those of the ids on the server; False if it
+    cannot be reached.
+    """
 
-    def __init__(self, end: Callable[[Sequence[bytes]], Awaitable[None]]) -> None:
+    def __init__(self, end: Callable[[Sequence[bytes]], Awaitable[bool]]) -> None:
         self._end = end
         self._times: dict[bytes, int] = {}  # that each is still to be ended
         self._task: asyncio.Task[None] | None = None
@@ -84,15 +82,9 @@ class Abandoned:
     async def _run(self) -> None:
         while self._times:
             ids = list(self._times)
-            try:
-                await self._end(ids)
-            except ConnectionFailure:
-                await asyncio.sleep(_AGAIN_SECONDS)
-                continue
-            except PyMongoError as error:
-                log.warning("sessions cannot be ended", sessions=len(ids), error=str(error))
-            for id in ids:
-                self._times[id] -= 1
-                if not self._times[id]:
-                    del self._times[id]
+            if await self._end(ids):
+                for id in ids:
+                    self._times[id] -= 1
+                    if not self._times[id]:
+                        del self._times[id]
             await asyncio.sleep(_AGAIN_SECONDS)
