@@ -118,6 +118,7 @@ class AccountsMutation:
         SetConsentInput,
         SetConsentPayload,
         MISSING,
+        LIMIT,
         description="Gives or takes back the consent that a brand sees the member's data, at once. For members.",
     )
     report_acts = mutation(

@@ -8,7 +8,7 @@ from gateway.access import INHERITED
 from gateway.engine.declare import federated, given, request_input, value
 from gateway.logistics.sources import LOGISTICS
 from gateway.logistics.types import Machine, Material, RecyclingPoint
-from gateway.mutations import MISSING, REFUSED, REQUEST_ID, mutation
+from gateway.mutations import LIMIT, MISSING, REFUSED, REQUEST_ID, mutation
 from gateway.scalars import Base64
 
 
@@ -78,6 +78,7 @@ class LogisticsMutation:
         RegisterMachinePayload,
         MISSING,
         REFUSED,
+        LIMIT,
         description="Registers a machine of the partner. For partners.",
     )
     retire_machine = mutation(

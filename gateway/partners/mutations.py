@@ -198,6 +198,7 @@ class PartnersMutation:
         OfferAgreementPayload,
         MISSING,
         REFUSED,
+        LIMIT,
         description="Offers a partner an agreement on what one of its points costs it. For operators.",
     )
     accept_agreement = mutation(
@@ -215,6 +216,7 @@ class PartnersMutation:
         OrderPrepaidBlockInput,
         OrderPrepaidBlockPayload,
         REFUSED,
+        LIMIT,
         description="Orders points that the partner may issue once they are paid. For partners.",
     )
     confirm_prepaid_block = mutation(
@@ -232,6 +234,7 @@ class PartnersMutation:
         CreateEarnRuleInput,
         CreateEarnRulePayload,
         REFUSED,
+        LIMIT,
         description="Sets by what rule the partner's members earn for a kind of act. For partners.",
     )
     create_campaign = mutation(
@@ -240,5 +243,6 @@ class PartnersMutation:
         CreateCampaignInput,
         CreateCampaignPayload,
         REFUSED,
+        LIMIT,
         description="Starts extra points for a kind of act, within a budget and a cap per member. For partners.",
     )

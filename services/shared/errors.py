@@ -9,6 +9,9 @@ from typing import ClassVar
 
 import grpc
 
+# What is told of a value: whole if it is one of ours. A caller may send any length, and an answer's metadata has 8 KiB.
+_LONGEST_DETAIL = 200
+
 
 class DomainError(Exception):
     """An expected failure, safe to show to the caller.
@@ -23,7 +26,7 @@ class DomainError(Exception):
         super().__init__(message)
         self.message = message
         self.reason = reason or _upper_snake(type(self).__name__)
-        self.metadata = {name: str(value) for name, value in metadata.items()}
+        self.metadata = {name: _told(str(value)) for name, value in metadata.items()}
 
 
 class InvalidArgument(DomainError):
@@ -108,6 +111,10 @@ KINDS: dict[grpc.StatusCode, type[DomainError]] = {
         Internal,
     )
 }
+
+
+def _told(value: str) -> str:
+    return value if len(value) <= _LONGEST_DETAIL else f"{value[: _LONGEST_DETAIL - 1]}\u2026"
 
 
 def _upper_snake(name: str) -> str:

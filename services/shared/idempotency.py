@@ -105,7 +105,7 @@ class Idempotency:
         if bytes(row["digest"]) != digest:
             raise RequestIdReused(
                 "This request_id was used for another input; use a new one for a new request.",
-                request_id=row["_id"].rpartition("/")[2],
+                request_id=row["_id"].split("/", 2)[2],
             )
         response = response_type()
         response.ParseFromString(bytes(row["response"]))

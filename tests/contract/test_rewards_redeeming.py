@@ -10,9 +10,19 @@ import pytest
 from pymongo import MongoClient
 
 from alliance.rewards.v1 import rewards_pb2 as pb
+from services.rewards.domain.moments import millis
+from services.rewards.domain.redemptions import Reward
+from services.rewards.ledger.commands import Allot
+from services.rewards.ledger.ledger import Ledger
+from services.rewards.service.redemptions import Redemptions
+from services.rewards.store.redemptions import RedemptionStore
+from services.shared import clock
 from services.shared.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from services.shared.idempotency import Idempotency
 from services.shared.ids import new_id
+from services.shared.mongo import Database
 from tests.contract.rewards_world import LATER, Price, World, rewards_world
+from tests.contract.test_ledger import Time, done, issue, running
 from tests.support.errors import refused
 from tests.support.service import OPERATOR, member, partner, request_id
 
@@ -142,6 +152,27 @@ async def test_r5_of_100_parallel_spends_none_goes_below_zero(world: World):
     assert await world.verify() == ""
 
 
+class Everybody:
+    """The partners service, to which all are welcome."""
+
+    async def active(self, partner_id: str) -> bool:
+        return True
+
+
+async def test_r4_points_that_another_replica_has_just_given_can_be_spent_at_once(database: Database):
+    async with running(database, Time(), partitions=1) as ledger:
+        behind = Ledger(database, 1, Time())  # does nothing by itself
+        await behind.open()
+        await done(ledger, Allot("block", "partner_a", 100), issue("member_1", 100, "partner_a", millis(LATER)))
+        store = RedemptionStore(database)
+        reward = Reward("reward_1", "partner_a", "Coffee", "", 100, 1, clock.now())
+        await database.transaction(lambda tx: store.add_reward(tx, reward))
+        partners: Any = Everybody()
+        replica = Redemptions(store, behind, partners, Idempotency(database), clock.now, timedelta(days=1))
+        id, _ = await database.transaction(lambda tx: replica.redeem(tx, "member_1", reward.id))
+        assert id.startswith("redemption_")
+
+
 async def test_r18_stock_never_oversells(world: World):
     reward = await world.reward(await world.new_partner(), 10, stock=7)
     brand = await world.new_partner()
@@ -247,6 +278,14 @@ async def test_others_redemptions_are_not_found(world: World):
         await refused(PermissionDenied, world.call("Redeem", request, caller))
 
 
+@pytest.mark.parametrize("id", ["x" * 9_000, "\u00e9" * 30_000])
+async def test_an_id_of_any_length_is_told_not_to_be_there(world: World, id: str):
+    error = await refused(NotFound, world.redeem(new_id("member"), id))
+    assert error.reason == "REWARD_NOT_FOUND"
+    assert error.message == "There is no reward with that id."
+    assert id.startswith(error.metadata["reward_id"][:-1])
+
+
 async def test_a_partner_that_is_closed_neither_offers_nor_accepts(world: World):
     shop = await world.new_partner()
     person = await world.new_member(points=100)
@@ -345,6 +384,27 @@ async def test_r6_points_whose_time_is_up_expire_and_spent_ones_do_not(hasty: Wo
     assert (points.spent, points.expired, points.outstanding) == (30, 20, 100)
     assert [entry.points for entry in (await hasty.entries(person)).entries] == [-20, -30, 150]
     assert await hasty.verify() == ""
+
+
+async def test_what_cannot_be_completed_holds_up_neither_the_others_nor_the_settlement(hasty: World, mongodb_uri: str):
+    shop = await hasty.new_partner()
+    person = await hasty.new_member(points=100)
+    broken = await hasty.spend(person, shop, 40)
+    await hasty.reverse(shop, broken.id, 10)
+    client: MongoClient[dict[str, Any]] = MongoClient(mongodb_uri)
+    rows = client[hasty.database]["redemptions"]
+    # As if somebody else had decided on other points: the ledger will have none of it.
+    damage = {"status": "captured", "intent": "reverse", "reversed_points": 20, "due": datetime(2020, 1, 1, tzinfo=UTC)}
+    rows.update_one({"_id": broken.id}, {"$set": damage})
+    held = await hasty.redeem(person, (await hasty.reward(shop, 30)).id)
+    async with asyncio.timeout(10):
+        while (await found(hasty, held.id)).status != pb.REDEMPTION_STATUS_EXPIRED:
+            await asyncio.sleep(0.05)
+    assert (await hasty.settle()).number > 0
+    rows.update_one({"_id": broken.id}, {"$unset": {"due": ""}})
+    client.close()
+    assert "cannot be completed" in (log := hasty.process.log_text())
+    assert broken.id in log
 
 
 async def test_what_a_crash_leaves_half_done_is_completed(world: World, mongodb_uri: str):

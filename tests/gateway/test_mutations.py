@@ -1,11 +1,15 @@
 """Every mutation: what reaches its service, and what comes of each way to fail."""
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from graphql import get_named_type
 
 from gateway import schema
+from gateway.engine.resolve import field_declaration
 from services.shared.errors import (
     AlreadyExists,
     DomainError,
@@ -31,6 +35,8 @@ class Case:
     expected: Any = None
     request: dict[str, Any] = field(default_factory=dict)
 
+
+KINDS = {"NOT_FOUND": "NotFound", "FAILED_PRECONDITION": "Refused", "RESOURCE_EXHAUSTED": "LimitReached"}
 
 CASES: dict[str, Case] = {
     "applyPartner": Case(
@@ -210,6 +216,13 @@ def upper_first(name: str) -> str:
     return name[0].upper() + name[1:]
 
 
+def promised(service: str) -> dict[str, set[str]]:
+    """By rpc: the problems that its comment in the proto says it answers."""
+    text = Path("protos", *service.split(".")[:-1], f"{service.split('.')[1]}.proto").read_text()
+    comments = re.findall(r"((?:^  //.*\n)+)  rpc (\w+)", text, re.MULTILINE)
+    return {method: {name for code, name in KINDS.items() if f"{code} /" in comment} for comment, method in comments}
+
+
 def document(name: str, shows: str = "__typename") -> str:
     kind = upper_first(name)
     return f"""mutation ($input: {kind}Input!) {{
@@ -228,6 +241,16 @@ def token_of(viewer: str, gateway: Gateway, world: World) -> str | None:
         "member": lambda: gateway.member(world.member, world.brand),
         "operator": gateway.operator,
     }[viewer]()
+
+
+def test_what_a_proto_says_that_an_rpc_refuses_is_a_problem_of_its_mutation():
+    """Else it would be told as an error of the service, to be tried again."""
+    made: Any = schema.build()._schema.mutation_type
+    for name, of in made.fields.items():
+        read: Any = field_declaration(of).read  # type: ignore[union-attr]
+        problems = {type.name for type in get_named_type(of.type).types}
+        missing = promised(read.service.full_name)[read.method] - problems
+        assert not missing, f"{name} cannot answer {missing}"
 
 
 def test_every_mutation_is_among_the_cases():

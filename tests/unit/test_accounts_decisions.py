@@ -137,6 +137,12 @@ def test_an_act_counts_for_400_days_and_may_be_5_minutes_early(offset: timedelta
     assert act.status == (REFUSED if reason else CREDITED)
 
 
+@pytest.mark.parametrize("offset", [timedelta(minutes=5, seconds=2), timedelta(days=-401)])
+def test_l10_what_a_machine_was_told_that_counts_does_count_however_late_we_hear_of_it(offset: timedelta):
+    drop_off = report(ActKind.PET_RECYCLING, 25, occurred_at=NOW + offset, event_id="dropoff_1", event_hash="0" * 64)
+    assert statuses(decide([drop_off], NOTHING_KNOWN, NOW)) == [CREDITED]
+
+
 @pytest.mark.parametrize("reason", [Reason.MEMBER_NOT_FOUND, Reason.CUSTOMER_NOT_LINKED])
 def test_an_act_of_nobody_is_refused_and_touches_nothing(reason: Reason):
     decision = decide([report(member_id="", refusal=reason)], NOTHING_KNOWN, NOW)

@@ -176,6 +176,21 @@ def test_r9_points_whose_time_is_over_before_they_are_there_expire_and_repay_not
     assert ledger.books.partners[A].expired == 30
 
 
+def test_r8_points_whose_time_was_up_when_they_were_issued_repay_nothing(ledger: Ledger):
+    purchase = ledger.issue(A, (10, 10**6))
+    captured(ledger, ledger.hold(10), 10)
+    cancel(ledger, purchase)
+    ledger.at = 200
+    late = Issue(ledger.id(), MEMBER, (Lot(100, B, 10_000, 5), Lot(10**6, B, 10_000, 4)))
+    before = machine.decided_before(ledger.books, late, ledger.at)
+    assert [points_of(event.lots) for event in before if isinstance(event, Repaid)] == [9], "by version 0.1"
+    ledger.post(late)
+    ledger.post(Sweep(ledger.id(), MEMBER))
+    assert (ledger.member.balance, ledger.member.shortfall) == (0, 6)
+    assert (ledger.books.partners[B].expired, ledger.books.partners[B].spent) == (5, 4)
+    books_are_right(ledger)
+
+
 def test_r9_matured_points_repay_a_shortfall_first(ledger: Ledger):
     purchase = ledger.issue(A, (10, 10**6))
     captured(ledger, ledger.hold(10), 10)

@@ -95,7 +95,7 @@ def decide(reports: Sequence[Report], known: Known, now: datetime) -> Decision:
 
 
 def _fate(report: Report, claim_ids: Mapping[str, str], used: int, factor: Factor | None, now: datetime) -> _Fate:
-    if refusal := report.refusal or _outside_window(report.occurred_at, now):
+    if refusal := report.refusal or _outside_window(report, now):
         return _Fate(ActStatus.REFUSED, refusal, _MESSAGES[refusal])
     # Before the cap: what is known already does not use it up.
     if claim_id := claim_ids.get(report.key):
@@ -109,10 +109,13 @@ def _fate(report: Report, claim_ids: Mapping[str, str], used: int, factor: Facto
     return _Fate(ActStatus.CREDITED, claim_id=report.claim_id)
 
 
-def _outside_window(occurred_at: datetime, now: datetime) -> Reason | None:
-    if occurred_at > now + CLOCK_DIFFERENCE:
+def _outside_window(report: Report, now: datetime) -> Reason | None:
+    if report.event_id:
+        # Its machine has been told that it counts, by another clock than ours and perhaps some time ago.
+        return None
+    if report.occurred_at > now + CLOCK_DIFFERENCE:
         return Reason.OCCURRED_IN_FUTURE
-    if occurred_at < now - OLDEST_ACT:
+    if report.occurred_at < now - OLDEST_ACT:
         return Reason.OCCURRED_TOO_LONG_AGO
     return None
 

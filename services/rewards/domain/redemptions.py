@@ -167,6 +167,8 @@ class Redemption:
             raise RedemptionAlreadyReversed("Points of this redemption have been given back.", redemption_id=self.id)
         if self.status is not RedemptionStatus.CAPTURED:
             raise RedemptionNotCaptured("No points of this redemption have been spent.", redemption_id=self.id)
+        if self.refusal:
+            raise reversal_refused(self.refusal, self.id)
         points = points_to_reverse(self.lots, points)
         return replace(self, intent=Intent.REVERSE, reversed_points=points, restock=restock)
 
@@ -206,6 +208,11 @@ class Redemption:
         lots = next(event.lots for event in decision if isinstance(event, Reversed))
         status = RedemptionStatus.REVERSED
         return replace(self, intent=Intent.NONE, status=status, reversed_lots=lots, reversed_at=moment(at))
+
+
+def reversal_refused(refusal: Refusal, id: str) -> FailedPrecondition:
+    """Why a reversal cannot be; what the ledger has refused once, it refuses for ever."""
+    return FailedPrecondition("That would be more than the ledger can count.", reason=refusal.reason, redemption_id=id)
 
 
 _GROUPS = (5, 5, 5, 5, 6)

@@ -1,6 +1,6 @@
 """The ledger's rules, pure: `decide` says what a command does; `effects.apply` then does it.
 
-- Points are spent, and repay, earliest expiry first; ties by issuer, then value.
+- Points are spent, and repay, earliest expiry first; ties by issuer, then value. Those whose time is up repay nothing.
 - Time is the block's. Before a command is decided, what is due on its member's account happens (see `dues`).
 - A cancel takes back what is left of the very lots that were issued, never more than is free of holds. What was spent
   (or given away) becomes a debt. Points whose time was up are neither taken back nor owed. An issue that is still
@@ -93,6 +93,16 @@ def decide(books: Books, command: Command, at: int) -> Decision:
     return _DECIDE[type(command)](books, command, at)
 
 
+def decided_before(books: Books, command: Command, at: int) -> Decision:
+    """What version 0.1 decided: points that were issued when their time was up repaid debts all the same."""
+    decision = decide(books, command, at)
+    if not isinstance(command, Issue) or isinstance(decision, Refusal) or isinstance(decision[-1], Pended):
+        return decision
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    fresh = merged((), command.lots)
+    return (*events, Issued(command.member, command.id, fresh), *repayments(account, command.member, fresh))
+
+
 def decide_linked(books: Books, commands: Sequence[Command], at: int) -> list[Decision]:
     """What commands do that happen all or not at all, each deciding on what the ones before it did.
 
@@ -161,7 +171,7 @@ def _issue(books: Books, command: Issue, at: int) -> Decision:
     issued = Issued(command.member, command.id, fresh)
     if not account.debts:
         return (*events, issued)
-    return (*events, issued, *repayments(account, command.member, fresh))
+    return (*events, issued, *repayments(account, command.member, alive(fresh, at)))
 
 
 def _place(books: Books, command: Place, at: int) -> Decision:

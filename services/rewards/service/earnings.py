@@ -21,6 +21,7 @@ from services.rewards.ledger.events import Cancelled, Withdrawn
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.ledger.lots import points_of
 from services.rewards.partners import RELEASES, Partners, release_of
+from services.rewards.service.half_done import complete_each
 from services.rewards.store.earnings import EarningStore
 from services.shared.clock import Clock
 from services.shared.errors import FailedPrecondition, Internal
@@ -124,11 +125,9 @@ class Earnings:
         return cancelled
 
     async def complete_due(self, limit: int) -> int:
-        """Completes cancels that were left half done; how many there were."""
+        """Completes cancels that were left half done; how many."""
         due = await self._store.half_cancelled(self._clock(), limit)
-        for earning in due:
-            await self.complete_cancel(earning.claim_id)
-        return len(due)
+        return await complete_each({one.claim_id: one.claim_id for one in due}, self.complete_cancel)
 
     async def get(self, claim_ids: Sequence[str]) -> list[Earning]:
         """Those decided."""

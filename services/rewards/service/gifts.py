@@ -14,6 +14,7 @@ from services.rewards.domain.gifts import (
     new_gift_code,
 )
 from services.rewards.ledger.ledger import Ledger
+from services.rewards.service.half_done import complete_each
 from services.rewards.store.gifts import GiftStore
 from services.shared import checks
 from services.shared.clock import Clock
@@ -66,11 +67,9 @@ class Gifts:
         return [gift for gift in await self._store.gifts(ids) if gift.lots]
 
     async def complete_due(self, limit: int) -> int:
-        """Completes gifts that were left half done; how many there were."""
+        """Completes gifts that were left half done; how many."""
         due = await self._store.due(self._clock(), limit)
-        for gift in due:
-            await self._complete(gift)
-        return len(due)
+        return await complete_each({gift.id: gift for gift in due}, self._complete)
 
     async def _complete(self, gift: Gift) -> Gift:
         if gift.status is not GiftStatus.PENDING:

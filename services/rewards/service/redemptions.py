@@ -19,11 +19,13 @@ from services.rewards.domain.redemptions import (
     RewardOutOfStock,
     VoucherNotFound,
     new_voucher,
+    reversal_refused,
 )
 from services.rewards.ledger import machine
 from services.rewards.ledger.dues import due
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.partners import Partners
+from services.rewards.service.half_done import complete_each
 from services.rewards.store.redemptions import RedemptionStore
 from services.shared import checks
 from services.shared.clock import Clock
@@ -96,9 +98,10 @@ class Redemptions:
         if reward is None:
             raise RewardNotFound("There is no reward with that id.", reward_id=reward_id)
         # Nothing that is certain to be refused takes from the stock, even for a moment.
-        account, _ = due((await self._ledger.members([member_id]))[member_id], member_id, millis(self._clock()))
-        if (available := account.balance - account.held) < reward.points:
-            raise _insufficient(available, reward.points)
+        if await self._available(member_id) < reward.points:
+            await self._ledger.look([self._ledger.partition(member_id)])  # another replica may have given some just now
+            if (available := await self._available(member_id)) < reward.points:
+                raise _insufficient(available, reward.points)
         await self._check_active(reward.partner_id)
         if not await self._store.take_one(tx, reward.id):
             raise RewardOutOfStock("Nothing is left of this reward; choose another one.", reward_id=reward.id)
@@ -160,9 +163,7 @@ class Redemptions:
         """Completes `reverse`. FailedPrecondition if the wallet cannot hold so much."""
         redemption = await self.complete(id)
         if redemption.status is not RedemptionStatus.REVERSED and redemption.refusal:
-            raise FailedPrecondition(
-                "That would be more than the ledger can count.", reason=redemption.refusal.reason, redemption_id=id
-            )
+            raise reversal_refused(redemption.refusal, id)
         return redemption
 
     async def void(self, tx: Transaction, id: str, *, member_id: str, partner_id: str) -> None:
@@ -200,14 +201,9 @@ class Redemptions:
         return after
 
     async def complete_due(self, limit: int) -> int:
-        """Ends holds that are past their time, and completes what was left half done; how many there were."""
-        now = self._clock()
-        due = await self._store.due(now, limit)
-        for redemption in due:
-            if redemption.open:
-                await self._expire(redemption)
-            await self.complete(redemption.id)
-        return len(due)
+        """Ends holds that are past their time, and completes what was left half done; how many."""
+        due = await self._store.due(self._clock(), limit)
+        return await complete_each({redemption.id: redemption for redemption in due}, self._end)
 
     async def rewards(self, ids: Sequence[str]) -> list[Reward]:
         """Those found."""
@@ -224,6 +220,15 @@ class Redemptions:
     async def page_of(self, member_id: str, query: PageQuery) -> Page[Redemption]:
         """A member's, newest first."""
         return await self._store.page_of(member_id, query)
+
+    async def _end(self, redemption: Redemption) -> None:
+        if redemption.open:
+            await self._expire(redemption)
+        await self.complete(redemption.id)
+
+    async def _available(self, member_id: str) -> int:
+        account, _ = due((await self._ledger.members([member_id]))[member_id], member_id, millis(self._clock()))
+        return account.balance - account.held
 
     async def _expire(self, redemption: Redemption) -> None:
         async def effect(tx: Transaction) -> None:

@@ -256,7 +256,7 @@ class AccountsServiceServicer:
     def RecordDropOffs(self, request, context):
         """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
         INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
-        number at the partner.
+        number at the partner. Whether one happened too long ago, or in the future, logistics has decided.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -84,7 +84,7 @@ class AccountsServiceStub:
     RecordDropOffs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]
     """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
     INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
-    number at the partner.
+    number at the partner. Whether one happened too long ago, or in the future, logistics has decided.
     """
     BatchGetActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsRequest, _accounts_pb2.BatchGetActsResponse]
     """Acts by id: those found; at most 1,000 ids."""
@@ -169,7 +169,7 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     RecordDropOffs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.RecordDropOffsRequest, _accounts_pb2.RecordDropOffsResponse]  # type: ignore[assignment]
     """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
     INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
-    number at the partner.
+    number at the partner. Whether one happened too long ago, or in the future, logistics has decided.
     """
     BatchGetActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetActsRequest, _accounts_pb2.BatchGetActsResponse]  # type: ignore[assignment]
     """Acts by id: those found; at most 1,000 ids."""
@@ -323,7 +323,7 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.RecordDropOffsResponse, _abc.Awaitable[_accounts_pb2.RecordDropOffsResponse]]:
         """Records the drop-offs that logistics accepted as acts; idempotent by `event_id`. At most 500 events.
         INVALID_ARGUMENT / BATCH_TOO_LARGE or FIELD_INVALID refuses the whole call. The member needs no customer
-        number at the partner.
+        number at the partner. Whether one happened too long ago, or in the future, logistics has decided.
         """
 
     @_abc_1.abstractmethod
