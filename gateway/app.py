@@ -1,16 +1,16 @@
 """The gateway as an ASGI application: routes, what every response carries, health, and the order of stopping."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from random import getrandbits
-from time import perf_counter
+from functools import partial
+from time import monotonic, perf_counter
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -22,7 +22,7 @@ from gateway.backends import Backends
 from gateway.brands import Brands
 from gateway.callers import Callers
 from gateway.config import RequestLimits, Settings
-from gateway.cors import Cors
+from gateway.cors import Cors, readable
 from gateway.engine.document import Allowance, Documents
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget
@@ -39,13 +39,15 @@ from gateway.oauth import OAuth, TokenLimits
 from gateway.overload import Overload, Shedding
 from gateway.persisted import Persisted
 from gateway.problems import problem_of
+from gateway.request_ids import request_id_of
+from gateway.returns import Returns
 from gateway.tokens import TokenKeys, Tokens
 from gateway.tracing import Tracing
+from gateway.turns import Mutations
 from services.shared.metrics.process import watch_loop
 from services.shared.telemetry import Telemetry, log, trace_id
 
 GRAPHQL_PATH = "/graphql"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -78,10 +80,19 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     events = EventStreams(live, settings.live)
     accounts = Accounts(settings.rates)
     callers = Callers(tokens, accounts, settings.trusted_proxies)
-    graphql = GraphQLEndpoint(documents, persisted, brands, backends, callers, settings, ide.page(), measures, events)
+    mutations = Mutations(
+        settings.mutations_in_flight,
+        settings.mutation_seconds,
+        settings.mutation_wait_seconds,
+        Returns(settings.overload_retry_seconds),
+        monotonic,
+    )
+    graphql = GraphQLEndpoint(
+        documents, persisted, brands, backends, callers, mutations, settings, ide.page(), measures, events
+    )
     overload = Overload(settings.requests_in_flight, settings.loop_lag_seconds)
     measures.observe(documents.ways, documents.cache)
-    measures.observe_doors(overload, accounts)
+    measures.observe_doors(overload, accounts, mutations)
     sockets = WebSocketEndpoint(live, settings.live, callers, brands, settings.issuer_url)
     health = Health(backends)
     routes: list[BaseRoute] = [
@@ -114,7 +125,12 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         lifespan=lifespan,
         middleware=[
             Middleware(
-                Shedding, overload=overload, shed=measures.shed, retry_after_seconds=settings.overload_retry_seconds
+                Shedding,
+                overload=overload,
+                shed=measures.shed,
+                returns=Returns(settings.overload_retry_seconds),
+                headers=(*_SECURITY, _POLICY),
+                readable=partial(readable, brands=brands, path=GRAPHQL_PATH),
             ),
             *_tracing(telemetry, paths),
             Middleware(Envelope, measures=measures, paths=paths, traced=telemetry.tracing),
@@ -127,6 +143,8 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     app.state.ways = graphql.documents.ways
     # For whoever stops the process: subscribers have to be told before connections are closed.
     app.state.live = live
+    # For whoever has the connections: what is counted of them.
+    app.state.measures = measures
     return app
 
 
@@ -223,9 +241,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         began, status = perf_counter(), 0
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        # Nothing rests on an id being hard to guess; to ask the kernel for it took a fiftieth of the time.
-        request_id = scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+        request_id = scope["request_id"] = request_id_of(scope)
 
         async def enveloped(message: Message) -> None:
             nonlocal status
@@ -244,6 +260,9 @@ class Envelope:
         self._measures.in_flight.add(1)
         try:
             await self._app(scope, receive, enveloped)
+        except ClientDisconnect:
+            # Whoever asked has gone, or was cut off, before all of the question was here.
+            return
         except Exception as error:
             log.error("unexpected error", path=scope["path"], request_id=request_id, exc_info=error)
             if status:

@@ -64,6 +64,29 @@ class LiveLimits(BaseSettings):
     buffered_events: int = Field(default=256, ge=1, description="events that wait for a slow subscriber at most")
 
 
+class ConnectionLimits(BaseSettings):
+    """What connections may take up of one process, whoever makes them. Beyond it they are refused, or ended."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLIANCE_HTTP_", extra="ignore", frozen=True)
+
+    connections: int = Field(
+        default=10_000, ge=8, description="connections open at once, WebSockets too; fewer if the process may not"
+    )
+    connections_per_address: int = Field(
+        default=2_000, ge=1, description="... of one address; not looked at behind trusted proxies, who count them"
+    )
+    head_bytes: int = Field(default=32 << 10, ge=1 << 10, description="longest request line and headers")
+    head_seconds: float = Field(default=10.0, gt=0, description="how long they may take to come")
+    body_seconds: float = Field(default=15.0, gt=0, description="how long a body may take to come")
+    idle_seconds: float = Field(
+        default=75.0,
+        gt=0,
+        description="how long a connection may be without a request; longer than proxies keep theirs",
+    )
+    send_seconds: float = Field(default=20.0, gt=0, description="how long an answer may not be taken any further")
+    pipelined: int = Field(default=16, ge=1, description="requests that may be sent ahead of their answers")
+
+
 class StrangerLimits(RequestLimits):
     """What a request without a token may ask for: less, since nobody answers for it."""
 
@@ -132,7 +155,18 @@ class Settings(TlsSettings):
     loop_lag_seconds: float = Field(
         default=0.2, gt=0, le=5, description="fewer requests are let in while the event loop is later than this"
     )
-    overload_retry_seconds: int = Field(default=1, ge=1, description="when to come again, for who was not let in")
+    overload_retry_seconds: int = Field(
+        default=1, ge=1, le=30, description="when to come again at the earliest, for who was not let in"
+    )
+    mutations_in_flight: int = Field(
+        default=500, ge=8, description="mutations of one field that are answered at the same time, at most ..."
+    )
+    mutation_seconds: float = Field(
+        default=0.5, gt=0, le=60, description="... and fewer while they take longer than this on average"
+    )
+    mutation_wait_seconds: float = Field(
+        default=0.5, ge=0, le=60, description="how long a mutation may wait for its turn before it is refused"
+    )
     batch: int = Field(default=0, ge=0, le=100, description="requests that may come as one list; 0: none")
     trusted_proxies: int = Field(
         default=0, ge=0, le=10, description="proxies of our own in front, each of which appends to X-Forwarded-For"
@@ -155,6 +189,7 @@ class Settings(TlsSettings):
     live: LiveLimits = Field(default_factory=LiveLimits)
     stranger_limits: StrangerLimits = Field(default_factory=StrangerLimits)
     rates: Rates = Field(default_factory=Rates)
+    connections: ConnectionLimits = Field(default_factory=ConnectionLimits)
 
     @property
     def issuer_url(self) -> str:

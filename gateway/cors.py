@@ -4,6 +4,8 @@ Before there is a token, any brand's origin will do; with one, only the origins 
 in the sense of the standard (cookies) are never taken, and no wildcard is ever answered.
 """
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.brands import Brands
@@ -34,8 +36,8 @@ class Cors:
             await self._app(scope, receive, send)
             return
         declared = origin in self._brands.origins
-        allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
-        if scope["method"] == "OPTIONS" and _asks_first(scope):
+        allowed = _allowed(origin)
+        if asks_first(scope):
             headers = [(b"vary", b"Origin"), *([allowed, *_ALLOWED] if declared else [])]
             await send({"type": "http.response.start", "status": 204 if declared else 403, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
@@ -49,13 +51,28 @@ class Cors:
         await self._app(scope, receive, told)
 
 
+def readable(scope: Scope, brands: Brands, path: str) -> Sequence[tuple[bytes, bytes]]:
+    """The headers by which the page that asks may read an answer that is given without any of its questions being
+    looked at; none if it may not.
+    """
+    origin = origin_of(scope) if scope["path"] == path else ""
+    return (_allowed(origin), _EXPOSED) if origin and origin in brands.origins else ()
+
+
+def asks_first(scope: Scope) -> bool:
+    """Whether this is a preflight: a browser that asks what it may ask."""
+    return bool(scope["method"] == "OPTIONS") and any(
+        name == b"access-control-request-method" for name, _ in scope["headers"]
+    )
+
+
+def _allowed(origin: str) -> tuple[bytes, bytes]:
+    return b"access-control-allow-origin", origin.encode("latin-1")
+
+
 def origin_of(scope: Scope) -> str:
     """The origin of the page that asks; empty if none does, or none that it tells."""
     for name, value in scope["headers"]:
         if name == b"origin":
             return str(value.decode("latin-1"))
     return ""
-
-
-def _asks_first(scope: Scope) -> bool:
-    return any(name == b"access-control-request-method" for name, _ in scope["headers"])

@@ -47,6 +47,7 @@ from gateway.parts import Delivery
 from gateway.persisted import DocumentRefused, Persisted
 from gateway.tokens import TokenInvalid
 from gateway.tracing import describe
+from gateway.turns import Mutations
 
 _GRACE_SECONDS = 0.5
 
@@ -62,6 +63,7 @@ class GraphQLEndpoint:
     brands: Brands
     backends: Backends
     callers: Callers
+    mutations: Mutations
     settings: Settings
     page: Page
     measures: Measures
@@ -165,6 +167,11 @@ class GraphQLEndpoint:
                     f"Subscriptions are answered as {EVENTS}, or over WebSocket as graphql-transport-ws.",
                     reason="NOT_ACCEPTABLE",
                 )
+            if operation.node.operation is OperationType.MUTATION:
+                # Before it has cost anything; and whoever has a turn pays before anything is done.
+                async with self.mutations.turn(operation.field, _whose(session)):
+                    session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
+                    return await answer(operation, asked, session, type, until)
             session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
             return await answer(operation, asked, session, type, until)
         except DocumentRefused as refused:
@@ -253,6 +260,11 @@ class GraphQLEndpoint:
             raise Refusal(
                 401, UNAUTHENTICATED, str(error), reason="TOKEN_INVALID", headers={"WWW-Authenticate": challenge}
             ) from error
+
+
+def _whose(session: Session) -> str:
+    """Among whom turns are shared out: brands, each with its members; operators; and all who have no token as one."""
+    return "" if session.stranger else session.viewer.partner_id or session.client
 
 
 def _told(result: ExecutionResult, session: Session, type: str) -> tuple[Answer, str]:

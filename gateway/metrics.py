@@ -10,6 +10,7 @@ from gateway.engine.source import Source
 from gateway.errors import DOCUMENT_INVALID, INTERNAL, SERVICE_UNAVAILABLE, FieldError
 from gateway.limits import Accounts
 from gateway.overload import Overload
+from gateway.turns import Mutations
 from services.shared.metrics import catalogue
 from services.shared.metrics.definition import counter, gauge, histogram
 from services.shared.metrics.instruments import Distribution, Meter
@@ -44,6 +45,7 @@ REFUSALS = counter(
     "Requests at /graphql that were answered without being executed.",
     attributes={"code": "code of the error, such as DOCUMENT_INVALID or UNAUTHENTICATED"},
 )
+_FIELD = {"field": "the root field that is asked for; several, if there are more than one"}
 LIMITED = counter(
     "alliance.gateway.limited",
     "{request}",
@@ -51,7 +53,9 @@ LIMITED = counter(
     attributes={
         "limit": (
             "body bytes, bytes, tokens, levels, aliases, root fields, fields, repetitions or cost of a document, rate "
-            "of the client, seconds of the request, or requests in flight"
+            "of the client, seconds of the request, requests in flight, or mutations in flight; and of connections: "
+            "connections, connections of an address, head bytes, head seconds, body seconds, send seconds, or "
+            "pipelined requests"
         )
     },
 )
@@ -59,6 +63,24 @@ IN_FLIGHT_MOST = gauge(
     "alliance.requests.in_flight.limit",
     "{request}",
     "Requests that may be in flight at present; less than the setting while the process is overloaded.",
+)
+MUTATIONS_IN_FLIGHT = gauge(
+    "alliance.mutations.in_flight",
+    "{mutation}",
+    "Mutations that are being answered, by the field of Mutation.",
+    attributes=_FIELD,
+)
+MUTATIONS_MOST = gauge(
+    "alliance.mutations.in_flight.limit",
+    "{mutation}",
+    "Mutations that may be in flight at present; fewer while they take longer than the setting says.",
+    attributes=_FIELD,
+)
+MUTATIONS_WAITING = gauge(
+    "alliance.mutations.waiting", "{mutation}", "Mutations that wait for their turn.", attributes=_FIELD
+)
+CONNECTIONS = gauge(
+    "alliance.http.connections", "{connection}", "Connections that are open, idle ones and WebSockets included."
 )
 CLIENTS = gauge("alliance.gateway.clients", "{client}", "Clients whose rate is kept in mind.")
 WAYS = counter(
@@ -151,10 +173,28 @@ class Measures:
         self._meter.observe(DOCUMENTS_KEPT, lambda: float(len(documents)))
         self._meter.observe(DOCUMENTS_KEPT_SIZE, lambda: float(documents.bytes))
 
-    def observe_doors(self, overload: Overload, accounts: Accounts) -> None:
+    def observe_doors(self, overload: Overload, accounts: Accounts, mutations: Mutations) -> None:
         """Has read what those count who let requests in."""
+        turns = mutations.by_field
+        self._meter.observe(
+            MUTATIONS_IN_FLIGHT, lambda: [((name,), float(each.limit.in_flight)) for name, each in list(turns.items())]
+        )
+        self._meter.observe(
+            MUTATIONS_MOST, lambda: [((name,), float(each.limit.limit)) for name, each in list(turns.items())]
+        )
+        self._meter.observe(
+            MUTATIONS_WAITING, lambda: [((name,), float(each.in_line)) for name, each in list(turns.items())]
+        )
         self._meter.observe(IN_FLIGHT_MOST, lambda: float(overload.limit))
         self._meter.observe(CLIENTS, lambda: float(len(accounts)))
+
+    def observe_connections(self, count: Callable[[], int]) -> None:
+        """Has read how many there are."""
+        self._meter.observe(CONNECTIONS, lambda: float(count()))
+
+    def cut(self, limit: str) -> None:
+        """A connection was refused, or ended, by that limit."""
+        self._limited.at(limit).add()
 
     def answered(self, method: str, route: str, status: int, began: float) -> None:
         """An HTTP request that began then, by `perf_counter`."""

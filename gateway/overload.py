@@ -7,12 +7,17 @@ increase, multiplicative decrease), as TCP finds its share of a link.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.cors import asks_first
 from gateway.errors import SERVICE_UNAVAILABLE
+from gateway.request_ids import request_id_of
+from gateway.returns import Returns
+
+Header = tuple[bytes, bytes]
 
 _TICK_SECONDS = 0.02
 # So many take a process some 20 ms; fewer would idle it, and callers who send some at once would be refused.
@@ -34,11 +39,6 @@ class Overload:
         self.limit = float(most)
         self.in_flight = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether one more would be too many."""
-        return self.in_flight >= self.limit
-
     def observe(self, lag_seconds: float) -> None:
         """By how much the event loop was late, once in a tick. One late tick is a large document; two are overload."""
         if min(self._before, lag_seconds) > self._target:
@@ -49,23 +49,36 @@ class Overload:
 
 
 class Shedding:
-    """Outermost of all: who cannot be served is told so before anything of the request is looked at.
+    """Outermost of all: who cannot be served is told so before anything of the request is looked at, in an answer that
+    is ready but for who asks, and that pages may read as any other.
 
     A request counts until its answer begins (`scope["answering"]()`, which whatever answers for longer may rely on).
     """
 
-    def __init__(self, app: ASGIApp, overload: Overload, shed: Callable[[], None], retry_after_seconds: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        overload: Overload,
+        shed: Callable[[], None],
+        returns: Returns,
+        headers: Sequence[Header],
+        readable: Callable[[Scope], Sequence[Header]],
+    ) -> None:
+        """`headers` are what every response carries; `readable` adds those by which a page may read it."""
         self._app = app
         self._overload = overload
         self._shed = shed
+        self._returns = returns
+        self._readable = readable
         self._ticking = False
         content = {"message": _MESSAGE, "extensions": {"code": SERVICE_UNAVAILABLE, "reason": "OVERLOADED"}}
         self._body = orjson.dumps({"errors": [content]})
         self._headers = [
             (b"content-type", b"application/json; charset=utf-8"),
             (b"content-length", str(len(self._body)).encode()),
-            (b"retry-after", str(retry_after_seconds).encode()),
             (b"cache-control", b"no-store"),
+            (b"vary", b"Origin"),
+            *headers,
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,10 +86,9 @@ class Shedding:
             await self._app(scope, receive, send)
             return
         overload = self._overload
-        if overload.full:
-            self._shed()
-            await send({"type": "http.response.start", "status": 503, "headers": self._headers})
-            await send({"type": "http.response.body", "body": self._body})
+        # A browser whose question beforehand is refused tells its page nothing of why; the answer costs as little.
+        if overload.in_flight >= overload.limit and not asks_first(scope):
+            await self._refuse(scope, send)
             return
         if not self._ticking:
             self._tick_at(asyncio.get_running_loop())
@@ -85,6 +97,18 @@ class Shedding:
             await self._app(scope, receive, send)
         finally:
             counted()
+            self._returns.answered += 1
+
+    async def _refuse(self, scope: Scope, send: Send) -> None:
+        self._shed()
+        headers = [
+            *self._headers,
+            (b"retry-after", b"%d" % self._returns.refused()),
+            (b"x-request-id", request_id_of(scope).encode("latin-1")),
+            *self._readable(scope),
+        ]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": self._body})
 
     def _tick_at(self, loop: asyncio.AbstractEventLoop) -> None:
         # Only while there is something in flight; an idle process sleeps.

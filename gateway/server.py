@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
 
 from gateway.config import Settings
+from gateway.wire import Connection, Doors
 
 _FAREWELL_SECONDS = 1.0
 # A peer that acknowledges nothing for so long is gone, whatever is still to be sent to it.
@@ -15,14 +18,19 @@ _SILENCE_MS = 30_000
 
 
 class Server(uvicorn.Server):
-    """Tells subscribers that it stops, before it closes their connections."""
+    """Bounds connections, and tells subscribers that it stops before it closes theirs."""
 
     def __init__(self, app: Starlette, settings: Settings) -> None:
         live = settings.live
+        doors = Doors(
+            settings.connections, app.state.measures.cut, time.monotonic, behind_proxies=settings.trusted_proxies > 0
+        )
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                # What makes a connection, in place of its class; it says less than it takes.
+                http=partial(Connection, doors),  # type: ignore[arg-type]
+                timeout_keep_alive=settings.connections.idle_seconds,  # type: ignore[arg-type]
                 ws="websockets-sansio",
                 ws_max_size=live.message_bytes,
                 ws_ping_interval=live.keepalive_seconds,
@@ -35,10 +43,16 @@ class Server(uvicorn.Server):
                 # Whose word on the caller's address is taken is our own setting, see `trusted_proxies`.
                 proxy_headers=False,
                 timeout_graceful_shutdown=round(settings.stop_grace_seconds),
-                h11_max_incomplete_event_size=64 << 10,
             )
         )
         self._live = app.state.live
+        self._doors = doors
+        doors.open = self.server_state.connections
+        app.state.measures.observe_connections(lambda: len(doors.open))
+
+    async def on_tick(self, counter: int) -> bool:
+        self._doors.walk()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         with suppress(TimeoutError):

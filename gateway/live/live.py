@@ -32,7 +32,7 @@ from gateway.limits import RateExceeded
 from gateway.live.mailbox import Mailbox
 from gateway.live.measures import LiveMeasures
 from gateway.live.seats import Full, Seats
-from gateway.live.subscription import Ended, Subscription, Terms
+from gateway.live.subscription import Ended, Price, Subscription, Terms
 from gateway.persisted import Persisted
 from services.shared.errors import DomainError
 
@@ -114,7 +114,8 @@ class Live:
         if operation.node.operation is not OperationType.SUBSCRIPTION:
             message = "Only subscriptions are answered here; send queries and mutations by POST, as application/json."
             raise FieldError(BAD_USER_INPUT, message, reason="NOT_A_SUBSCRIPTION")
-        session.account.pay(self._documents.cost(operation, asked.variables, stranger=session.stranger))
+        cost = self._documents.cost(operation, asked.variables, stranger=session.stranger)
+        session.account.pay(cost)
         followed = self._documents.followed(operation, asked.variables, stranger=session.stranger)
         request = Request(session.viewer, self._backends, session.id)
         key = followed.stream.key(request, followed.arguments)
@@ -143,6 +144,7 @@ class Live:
             request,
             box,
             self._terms(session.valid_until),
+            Price(session.account, cost),
             self._measures,
             release,
         )

@@ -13,6 +13,12 @@ CONNECTIONS = gauge(
 )
 SUBSCRIPTIONS = gauge("alliance.live.subscriptions", "{subscription}", "Subscriptions.", attributes=_TOPIC)
 RESULTS = counter("alliance.live.results", "{result}", "Results made for subscribers.", attributes=_TOPIC)
+HELD_BACK = counter(
+    "alliance.live.held_back",
+    "{result}",
+    "Times that a result had to wait since its subscriber had used up what it may ask for per second.",
+    attributes=_TOPIC,
+)
 ENDED = counter(
     "alliance.live.ended",
     "{subscription}",
@@ -35,6 +41,7 @@ class LiveMeasures:
         self._connections = meter.gauge(CONNECTIONS)
         self._subscriptions = meter.gauge(SUBSCRIPTIONS)
         self._results = meter.counter(RESULTS)
+        self._held_back = meter.counter(HELD_BACK)
         self._ended = meter.counter(ENDED)
         self._streams = meter.gauge(STREAMS)
         self._lost = meter.counter(LOST)
@@ -48,6 +55,10 @@ class LiveMeasures:
     def answered(self, topic: str) -> None:
         """A result is on its way."""
         self._results.at(topic).add()
+
+    def held_back(self, topic: str) -> None:
+        """A result waits for what it costs."""
+        self._held_back.at(topic).add()
 
     def ended(self, why: FieldError) -> None:
         """A subscription was refused, or ended."""

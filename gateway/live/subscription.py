@@ -21,13 +21,14 @@ from gateway.errors import (
     FieldError,
     field_error,
 )
+from gateway.limits import Account, RateExceeded
 from gateway.live.mailbox import Mailbox
 from gateway.live.measures import LiveMeasures
 from services.shared.identity import Caller
 
 # What the viewer may no longer see ends the subscription; nothing more will be shown to them.
 _FINAL = frozenset((FORBIDDEN, CONSENT_REQUIRED, UNAUTHENTICATED))
-# A row that cannot be shown because a service is away is shown later.
+# A row that cannot be shown because a service is away, or its viewer has asked for too much, is shown later.
 _PAUSE_SECONDS = 1.0
 
 
@@ -55,6 +56,14 @@ class Terms:
     answer_seconds: float
 
 
+@dataclass(frozen=True)
+class Price:
+    """What each event costs, as the same question would; one unit, where others have been answered alike."""
+
+    account: Account
+    cost: float
+
+
 class Subscription:
     """Use `next` until it says Ended; a context manager that gives up what it holds."""
 
@@ -68,6 +77,7 @@ class Subscription:
         first: Request,
         box: Mailbox,
         terms: Terms,
+        price: Price,
         measures: LiveMeasures,
         on_close: Callable[[], None],
     ) -> None:
@@ -82,6 +92,7 @@ class Subscription:
         self._id = first.id
         self._box = box
         self._terms = terms
+        self._price = price
         self._measures = measures
         self._topic = followed.stream.topic
         self._on_close = on_close
@@ -103,7 +114,7 @@ class Subscription:
                 answer = await self._answer(row)
                 if isinstance(answer, Next):
                     self._measures.answered(self._topic)
-                if answer is not None:
+                if answer is not None or loop.time() >= waiting_until:
                     return answer
             elif self._box.ended is not None:
                 return self._end(self._box.ended)
@@ -129,7 +140,15 @@ class Subscription:
 
     async def _answer(self, row: Any) -> Next | Ended | None:
         """None if the row cannot be shown now; it waits again then."""
-        if row.answers is not None and (known := row.answers.get(self._question)):
+        known = row.answers.get(self._question) if row.answers is not None else None
+        try:
+            self._price.account.pay(1 if known else self._price.cost)
+        except RateExceeded:
+            # Who owes waits, and meanwhile its events do, which is bounded, or newer ones take their place.
+            self._measures.held_back(self._topic)
+            await self._put_back(row)
+            return None
+        if known:
             return Next(known, row.cursor)
         # A request of its own for each: what was loaded, and consented, before may no longer be so.
         request = Request(self._viewer, self._backends, self._id, row)

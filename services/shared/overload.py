@@ -1,91 +1,110 @@
 """As many calls at once as are answered in time: more are refused at once, so that those who are let in are answered.
 
 Without a limit, everybody waits longer and longer, until all wait in vain: an answer after its deadline is work for
-nothing. How many calls are too many depends on the database and the machine, so it is found out, for each method: in
-each half second the fastest answer shows how long everybody has to wait at least. If even that one took long, and much
-longer than the method takes when there is little to do, so many are let in as can be answered without (Little's law:
-the number in flight is the rate times the wait), else a few more than before. The fastest rather than the average,
-since a single slow answer is no queue (Nichols and Jacobson, Controlling Queue Delay, 2012). While nobody at all is
-answered for still longer, no crowd is let in to wait for it.
+nothing. How many calls are too many depends on the database and the machine, so it is found out, for each method, from
+what is seen at the door: how many are answered per second, and how long each of them was in.
+
+By Little's law the number in flight is the rate times the wait. So while calls take longer than they may, as many are
+let in as are answered within that time at the rate that is being reached; while they do not, and callers are turned
+away, a tenth more in each window. The rate does not depend on why calls are slow. Of a hundred callers who wait for
+the same lock, as many are let in as get it in time, and when the last of them is gone the limit is, too: a queue that
+empties was a crowd, not a flood (Nichols and Jacobson, Controlling Queue Delay, 2012).
+
+A method that takes long by nature is judged by how long it takes when it is alone. And while nobody at all is answered
+for still longer, no crowd is let in to wait for it.
 """
 
 import math
 import time
 from collections.abc import Callable
 
+# A window lasts so long, and until so many have been answered in it: fewer say nothing.
 _WINDOW_SECONDS = 0.5
-_ANSWERS = 3  # fewer say nothing
-_LONG_SECONDS = 1.0
-_TIMES_USUAL = 4.0
-_DECREASE = 0.3  # at most to so much of it at once
-_INCREASE = 4
-# Callers of one thing at once, who lose races against each other, take long, and are no flood.
-_FEWEST = 64
-_DOUBLINGS = 16  # as many as lead from the fewest to any limit
-_CROWD = 64
-_STALLED_TIMES = 2.5
-# What is usual is forgotten slowly: by so much in each window.
-_FORGET = 1.002
+_ANSWERS = 4
+_TIMES_ALONE = 4.0
+_ALONE = 2  # calls in flight, at most, that are in nobody's way
+_LEARN = 1 / 8
+_DECREASE = 0.5  # at most to so much of it at once
+_INCREASE = 1.1
+_FEWEST = 8
+_CROWD = 32
+_STALLED_TIMES = 1.25
 
 
 class Limit:
-    """Of one method, in one process."""
+    """Of one method, in one process. It begins at `start` (`most` if that is None), and again after a quiet moment;
+    `target_seconds` is how long calls may take on average before fewer are let in.
+    """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(
+        self,
+        most: int,
+        *,
+        start: int | None = None,
+        target_seconds: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.most = most
+        self.limit = self._start = float(most if start is None else min(start, most))
+        self.in_flight = 0
+        self._target = target_seconds
         self._clock = clock
-        self._in_flight = 0
-        # Until the first answers have come nothing takes too long.
-        self._usual = math.inf
-        self._answered_at = clock()
+        # How long a call takes that is alone; 0 until one was.
+        self._alone = 0.0
         self._lowered_at = -math.inf
-        self._fastest = math.inf
-        self._answers = 0
-        self._window_ends = clock() + _WINDOW_SECONDS
-        self.limit = float(most)
+        self._answered_at = clock()
+        self._peak = 0
+        self._open_window(clock())
 
     def enter(self) -> float | None:
         """When the call begins, for `leave`; None if it is one too many."""
         now = self._clock()
-        if self._in_flight == 0:
+        if self.in_flight == 0:
+            if now - self._answered_at >= _WINDOW_SECONDS:
+                self.limit = max(self.limit, self._start)
+                self._open_window(now)
             self._answered_at = now
-            self._recover(now)
-        if self._in_flight >= self.limit:
+        if self.in_flight >= self.limit or (self.in_flight >= _CROWD and self._stalled(now)):
+            self._turned_away = True
             return None
-        if self._in_flight >= _CROWD and now - self._answered_at > _STALLED_TIMES * self._long():
-            return None
-        self._in_flight += 1
+        self.in_flight += 1
+        self._peak = max(self._peak, self.in_flight)
         return now
 
     def leave(self, began: float) -> None:
         """The call has been answered, or has ended without."""
         now = self._clock()
-        self._in_flight -= 1
+        self.in_flight -= 1
         self._answered_at = now
+        self._left += 1
+        if self._peak <= _ALONE:
+            self._alone += (now - began - self._alone) * (_LEARN if self._alone else 1)
         if began >= self._lowered_at:  # Those before had waited in the old crowd.
             self._answers += 1
-            self._fastest = min(self._fastest, now - began)
-        if now >= self._window_ends:
-            if self._answers >= _ANSWERS:
-                self._adapt(now)
-            self._fastest, self._answers = math.inf, 0
-            self._window_ends = now + _WINDOW_SECONDS
+            self._seconds += now - began
+        if now - self._opened_at >= _WINDOW_SECONDS and self._answers >= _ANSWERS:
+            self._adapt(now)
+            self._open_window(now)
 
-    def _recover(self, now: float) -> None:
-        """What was learnt of a crowd fades while nobody calls: there are no answers then to adapt by."""
-        if (windows := int((now - self._window_ends) // _WINDOW_SECONDS)) > 0:
-            self.limit = min(self._most, self.limit * 2 ** min(windows, _DOUBLINGS))
-            self._fastest, self._answers = math.inf, 0
-            self._window_ends = now + _WINDOW_SECONDS
+    def _open_window(self, now: float) -> None:
+        self._opened_at = now
+        self._left = self._answers = 0
+        self._seconds = 0.0
+        self._peak = self.in_flight
+        self._turned_away = False
 
     def _adapt(self, now: float) -> None:
-        if self._fastest > self._long():
-            share = max(_DECREASE, self._long() / self._fastest)
-            self.limit = max(_FEWEST, min(self.limit, self._in_flight + 1) * share)
+        long = self._long()
+        if self._seconds / self._answers > long:
+            crowd = min(self.limit, self._peak)
+            in_time = self._left / (now - self._opened_at) * long
+            self.limit = max(min(_FEWEST, self.most), min(crowd, max(in_time, crowd * _DECREASE)))
             self._lowered_at = now
-        else:
-            self.limit = min(self._most, self.limit + _INCREASE)
-        self._usual = min(self._usual * _FORGET, self._fastest)
+        elif self._turned_away:
+            self.limit = min(self.most, self.limit * _INCREASE + 1)
+
+    def _stalled(self, now: float) -> bool:
+        return now - self._answered_at > _STALLED_TIMES * self._long()
 
     def _long(self) -> float:
-        return max(_LONG_SECONDS, _TIMES_USUAL * self._usual)
+        return max(self._target, _TIMES_ALONE * self._alone)

@@ -94,16 +94,19 @@ async def overload(ground: Ground, scale: Scale, tally: Tally) -> None:
     """Three times the peak. Nobody repeats anything, so that what was not acknowledged may have happened or not."""
     print("\noverload", flush=True)
     cast = await Cast.assemble(ground.world, members=_CROWD)
-    # Past the link, whose work would be part of what is measured.
-    reports = await Reports.of(f"http://127.0.0.1:{ground.process('gateway').program.port}", cast)
+    reports = await Reports.of(ground.alliance.url, cast)
     await reports.peak(scale.peak_seconds / 2)  # what is slow only at first
+    meter = ground.cpu()
     peak = await reports.peak(scale.peak_seconds)
+    at_peak = ground.cpu() - meter
     first, flood = await asyncio.gather(
         reports.flood(3 * peak.goodput, _FINDING_OUT_SECONDS),
         reports.flood(3 * peak.goodput, 2 * scale.peak_seconds, after_seconds=_FINDING_OUT_SECONDS),
     )
     await reports.close()
+    of_flood = ground.cpu() - meter - at_peak
     print(f"  peak, each caller waiting for its answer: {peak.goodput:.0f} requests/s answered", flush=True)
+    print(f"  CPU seconds: {_shares(at_peak)}", flush=True)
     print(
         f"  3 times that, {flood.offered:,} requests: {flood.goodput:.0f}/s answered, {len(flood.told):,} told that it "
         f"is too much (99 % of them within {1_000 * flood.told_p99_seconds:.0f} ms), "
@@ -111,6 +114,7 @@ async def overload(ground: Ground, scale: Scale, tally: Tally) -> None:
         f"how much is too much, {first.silent} of {first.offered:,} were",
         flush=True,
     )
+    print(f"  CPU seconds, of finding out too: {_shares(of_flood)}", flush=True)
     tally.goodput_at_3x_vs_peak = round(flood.goodput / peak.goodput, 2) if peak.good else 0.0
     told = Acknowledged(peak.good + first.good + flood.good)
     for member, act in (*peak.acts, *first.acts, *flood.acts):
@@ -125,22 +129,31 @@ async def overload(ground: Ground, scale: Scale, tally: Tally) -> None:
     tally.count("overload", verdict, await _verify(ground))
 
 
+def _shares(cpu: Counter[str]) -> str:
+    return ", ".join(f"{name} {seconds:.1f}" for name, seconds in cpu.most_common())
+
+
 async def _verify(ground: Ground) -> str:
     alliance = ground.alliance
     return await verify(alliance.database_uri, f"{alliance.options.database_prefix}_rewards", dict(os.environ))
 
 
 async def run(data: Path, names: list[str], scale: Scale) -> Tally:
-    """The drills one after the other on one alliance, which has to live with what the one before did to it."""
+    """The drills one after the other on one alliance, which has to live with what the one before did to it; the flood
+    last.
+    """
     tally = Tally()
-    mount_volume(data)
-    async with Ground.prepared(data) as ground:
-        for name in names:
-            if name == _OVERLOAD:
-                await overload(ground, scale, tally)
-            else:
+    if on_links := [name for name in names if name != _OVERLOAD]:
+        mount_volume(data / "drills")
+        async with Ground.prepared(data / "drills") as ground:
+            for name in on_links:
                 await drill(ground, name, scale, tally)
-    tally.findings += unexpected(data / "logs")
+    if _OVERLOAD in names:
+        # On another, without links: their work would be part of what is measured.
+        async with Ground.prepared(data / _OVERLOAD, linked=False) as ground:
+            await overload(ground, scale, tally)
+    for folder in ("drills", _OVERLOAD):
+        tally.findings += unexpected(data / folder / "logs")
     return tally
 
 

@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import subprocess
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
@@ -18,6 +20,7 @@ from deploy.local.alliance import SERVICES, Alliance, gateway_ready, service_rea
 from deploy.local.options import Options
 from deploy.local.processes import Process
 from services.shared.mongo import Database
+from tests.drill.cpu import cpu_seconds
 from tests.drill.links import Link
 from tests.support.alliance import World
 
@@ -40,9 +43,11 @@ class Ground:
 
     @classmethod
     @asynccontextmanager
-    async def prepared(cls, data: Path) -> AsyncIterator["Ground"]:
-        """Everything runs within."""
-        links = {name: Link() for name in (*SERVICES, "gateway")}
+    async def prepared(cls, data: Path, *, linked: bool = True) -> AsyncIterator["Ground"]:
+        """Everything runs within. Links take processor time of whoever runs the drill; without them nothing can be cut
+        off or replaced.
+        """
+        links = {name: Link() for name in (*SERVICES, "gateway")} if linked else {}
         ports = {f"{name}_port": 0 for name in PROCESSES}
         options = Options(data=data, log_level="WARNING", **ports)  # type: ignore[arg-type]
         alliance = Alliance(options, fronts={name: link.address for name, link in links.items()})
@@ -80,6 +85,12 @@ class Ground:
     def process(self, name: str) -> Process:
         """Whoever is that process now."""
         return self._current[name]
+
+    def cpu(self) -> Counter[str]:
+        """The CPU seconds that each process has taken so far, and this one, which makes the load."""
+        taken = Counter({name: cpu_seconds(process.pid) for name, process in self._current.items() if process.pid})
+        taken["load"] = time.process_time()
+        return taken
 
     def kill(self, name: str) -> None:
         """Ends a process as `kill -9` does."""

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import orjson
+
 from deploy.local.day import documents
 from deploy.local.day.doors import Person
+from tests.drill.caller import Caller
 from tests.drill.load import Cast
 from tests.support.alliance import Member
 
@@ -50,13 +53,15 @@ class Reports:
     """A brand that reports acts, each in a request of its own, without repeating any."""
 
     def __init__(self, url: str, cast: Cast, token: str) -> None:
-        self._host, _, self._port = url.removeprefix("http://").partition(":")
+        self._host, _, port = url.removeprefix("http://").partition(":")
+        self._port = int(port)
         self._cast = cast
         self._head = (
-            f"POST /graphql HTTP/1.1\r\nhost: {self._host}:{self._port}\r\ncontent-type: application/json\r\n"
+            f"POST /graphql HTTP/1.1\r\nhost: {self._host}:{port}\r\ncontent-type: application/json\r\n"
             f"authorization: Bearer {token}\r\ncontent-length: "
-        )
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        ).encode()
+        # Those that were used last come first; the others end while nobody needs them.
+        self._idle: list[Caller] = []
         self._sent = 0
 
     @classmethod
@@ -73,7 +78,7 @@ class Reports:
         async def caller() -> None:
             while time.monotonic() < until:
                 answered = flood.good
-                await self._one(flood)
+                await self._one(flood, *self._request())
                 if flood.good == answered:
                     await asyncio.sleep(_REFUSED_SECONDS)
 
@@ -82,31 +87,31 @@ class Reports:
 
     async def flood(self, per_second: float, seconds: float, after_seconds: float = 0) -> Flood:
         """So many, whatever becomes of them: as those outside, who do not know of each other."""
+        # Written beforehand: those outside have processors of their own for it.
+        requests = [self._request() for _ in range(round(per_second * seconds))]
         await asyncio.sleep(after_seconds)
         flood = Flood(seconds)
         began, tasks = time.monotonic(), []
-        for number in range(round(per_second * seconds)):
+        for number, request in enumerate(requests):
             if (wait := began + number / per_second - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
-            tasks.append(asyncio.create_task(self._one(flood)))
+            tasks.append(asyncio.create_task(self._one(flood, *request)))
         await asyncio.gather(*tasks)
         flood.seconds = max(seconds, time.monotonic() - began - PATIENCE_SECONDS)
         return flood
 
     async def close(self) -> None:
         """Ends all connections."""
-        for _, writer in self._idle:
-            writer.close()
+        for caller in self._idle:
+            caller.close()
 
-    async def _one(self, flood: Flood) -> None:
+    async def _one(self, flood: Flood, member: Member, request: bytes) -> None:
         flood.offered += 1
         began = time.monotonic()
         try:
-            member = self._cast.members[self._sent % len(self._cast.members)]
-            self._sent += 1
             async with asyncio.timeout(PATIENCE_SECONDS):
-                status, body = await self._send(self._body(member))
-        except (TimeoutError, OSError, EOFError):
+                status, body = await self._send(request)
+        except (TimeoutError, OSError):
             flood.silent += 1
             return
         outcome = _outcome(status, body)
@@ -118,34 +123,28 @@ class Reports:
         else:
             flood.other[f"{status} {body[:120]!r}"] += 1
 
-    def _body(self, member: Member) -> bytes:
-        reports = [member.act(self._cast.brand, "METRO_TRIP")]
-        variables = {"input": {"requestId": uuid4().hex, "reports": reports}}
-        return json.dumps({"query": documents.REPORT_ACTS, "variables": variables}).encode()
+    def _request(self) -> tuple[Member, bytes]:
+        member = self._cast.members[self._sent % len(self._cast.members)]
+        self._sent += 1
+        variables = {"input": {"requestId": uuid4().hex, "reports": [member.act(self._cast.brand, "METRO_TRIP")]}}
+        body = json.dumps({"query": documents.REPORT_ACTS, "variables": variables}).encode()
+        return member, self._head + b"%d\r\n\r\n" % len(body) + body
 
-    async def _send(self, body: bytes) -> tuple[int, bytes]:
-        connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, int(self._port))
-        reader, writer = connection
-        try:
-            writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            length = int(head.partition("content-length:")[2].partition("\r\n")[0])
-            answer = await reader.readexactly(length)
-        except BaseException:
-            writer.close()
-            raise
-        if "connection: close" in head:
-            writer.close()
-        else:
-            self._idle.append(connection)
-        return int(head.split(" ", 2)[1]), answer
+    async def _send(self, request: bytes) -> tuple[int, bytes]:
+        while self._idle and not self._idle[-1].open:
+            self._idle.pop()
+        caller = self._idle.pop() if self._idle else await Caller.to(self._host, self._port)
+        answer = await caller.ask(request)
+        if caller.open:
+            self._idle.append(caller)
+        return answer
 
 
 def _outcome(status: int, body: bytes) -> str | bool:
     """The id of the act; True if it was said that there is too much to do; False for anything else."""
     if status in _TOLD:
         return True
-    answer: Any = json.loads(body)
+    answer: Any = orjson.loads(body)
     if answer.get("errors"):
         return answer["errors"][0].get("extensions", {}).get("code") == "SERVICE_UNAVAILABLE"
     acts = answer["data"]["reportActs"].get("acts")

@@ -66,6 +66,34 @@ async def test_beyond_the_most_in_flight_a_request_is_refused_unread(alliance: F
     alliance.reset()
 
 
+async def test_a_page_can_read_that_it_was_refused_and_ask_beforehand(
+    alliance: FakeAlliance, keys: Path, world: World, tmp_path: Path
+):
+    alliance.reset()
+    alliance.recorder.delays["BatchGetPartners"] = 1
+    query = {"query": "query ($id: ID!) { partner(id: $id) { name } }", "variables": {"id": world.brand}}
+    (tmp_path / f"{world.brand}.json").write_text('{"origins": ["https://shop.example"]}')
+    async with gateway_with(alliance, keys, requests_in_flight=8, brands_folder=tmp_path) as gateway:
+        waiting = [asyncio.create_task(gateway.http.post("/graphql", json=query)) for _ in range(8)]
+        headers = {"Origin": "https://shop.example", "X-Request-Id": "mine"}
+        async with asyncio.timeout(5):
+            while (refused := await gateway.http.post("/graphql", json=VIEWER, headers=headers)).status_code != 503:
+                await asyncio.sleep(0.01)
+        assert refused.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert "retry-after" in refused.headers["Access-Control-Expose-Headers"]
+        assert refused.headers["X-Request-Id"] == "mine"
+        assert refused.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Origin" in refused.headers["Vary"]
+        other = await gateway.http.post("/graphql", json=VIEWER, headers={"Origin": "https://evil.example"})
+        assert other.status_code == 503
+        assert "Access-Control-Allow-Origin" not in other.headers
+        assert other.headers["X-Request-Id"]
+        first = {**headers, "Access-Control-Request-Method": "POST"}
+        assert (await gateway.http.options("/graphql", headers=first)).status_code == 204
+        await asyncio.gather(*waiting)
+    alliance.reset()
+
+
 async def test_a_request_that_was_given_up_does_not_count_for_ever(alliance: FakeAlliance, keys: Path, world: World):
     alliance.reset()
     alliance.recorder.delays["BatchGetPartners"] = 30

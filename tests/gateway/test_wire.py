@@ -1,0 +1,262 @@
+"""Connections as an attacker makes them: many, slow, silent, endless; each is bounded, and others are served."""
+
+import asyncio
+import json
+import socket as raw
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.config import ConnectionLimits
+from gateway.metrics import LIMITED
+from tests.gateway.fakes import FakeAlliance
+from tests.gateway.live import IMPACT, Served, served
+from tests.support.live import socket
+
+PATIENCE_SECONDS = 10.0
+BODY = b'{"query": "{ viewer { kind } }"}'
+
+
+@pytest.fixture(scope="module")
+async def gateway(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Served]:
+    limits = ConnectionLimits(
+        connections=40,
+        connections_per_address=30,
+        head_bytes=2_048,
+        head_seconds=0.4,
+        body_seconds=0.8,
+        idle_seconds=1.2,
+        send_seconds=0.8,
+        pipelined=3,
+    )
+    async with served(alliance, keys, settings={"connections": limits}) as gateway:
+        yield gateway
+
+
+class Line:
+    """A connection whose every byte is the caller's own."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def to(cls, gateway: Served, **options: Any) -> "Line":
+        host, _, port = gateway.url.removeprefix("http://").partition(":")
+        return cls(*await asyncio.open_connection(host, int(port), **options))
+
+    def say(self, *parts: bytes) -> None:
+        self.writer.write(b"".join(parts))
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the next answer."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+            status, *lines = head.strip().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            body = await self.reader.readexactly(int(headers.get("content-length", "0")))
+        return int(status.split()[1]), headers, body
+
+    async def ended(self) -> bytes:
+        """What was still said, once the other side has closed."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+    async def trickle(self, *pieces: bytes, seconds: float = 0.1) -> bytes:
+        """Sends the pieces one at a time until the other side has closed; what it said."""
+        ended = asyncio.create_task(self.ended())
+        for piece in pieces:
+            if ended.done():
+                break
+            self.say(piece)
+            await asyncio.wait([ended], timeout=seconds)
+        return await ended
+
+
+@asynccontextmanager
+async def lines(gateway: Served, count: int = 1) -> AsyncIterator[list[Line]]:
+    opened = [await Line.to(gateway) for _ in range(count)]
+    yield opened
+    for line in opened:
+        line.writer.close()
+
+
+def head(length: int = len(BODY), *more: bytes) -> bytes:
+    lines = [b"POST /graphql HTTP/1.1", b"host: x", b"content-type: application/json", b"content-length: %d" % length]
+    return b"\r\n".join([*lines, *more, b"", b""])
+
+
+def cut(gateway: Served, limit: str) -> float:
+    """How often that limit has refused or ended something."""
+    return sum(
+        float(value)  # type: ignore[arg-type]
+        for reading in gateway.meter.collect()
+        if reading.definition is LIMITED
+        for (name,), value in reading.points
+        if name == limit
+    )
+
+
+def told(answer: bytes) -> tuple[int, dict[str, Any]]:
+    """The status and the error's extensions of a refusal that closed the connection."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"connection: close" in head.lower()
+    (error,) = json.loads(body)["errors"]
+    return int(head.split()[1]), error["extensions"]
+
+
+async def test_a_head_that_comes_drop_by_drop_is_cut_off(gateway: Served):
+    before = cut(gateway, "head seconds")
+    async with lines(gateway) as (line,):
+        drops = [b"POST /graphql HTTP/1.1\r\n", *(b"x-%d: y\r\n" % n for n in range(100))]
+        status, why = told(await line.trickle(*drops))
+    assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "head seconds", 0.4)
+    assert cut(gateway, "head seconds") == before + 1
+
+
+@pytest.mark.parametrize("drops", [(), (b"\r\n",) * 100, (b"P",)])
+async def test_a_connection_on_which_nothing_is_asked_ends(gateway: Served, drops: tuple[bytes, ...]):
+    async with lines(gateway) as (line,):
+        answer = await line.trickle(*drops)
+    assert answer == b"" or told(answer)[0] == 408
+
+
+async def test_a_body_that_comes_drop_by_drop_is_cut_off_and_is_no_fault_of_ours(
+    gateway: Served, caplog: pytest.LogCaptureFixture
+):
+    before = cut(gateway, "body seconds")
+    async with lines(gateway) as (line,):
+        line.say(head(1_000))
+        status, why = told(await line.trickle(*[b" "] * 100))
+    assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "body seconds", 0.8)
+    assert cut(gateway, "body seconds") == before + 1
+    assert "unexpected error" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_who_goes_on_with_a_body_that_was_refused_is_cut_off(gateway: Served):
+    async with lines(gateway) as (line,):
+        line.say(head(10**9))
+        status, _, _ = await line.answer()
+        assert status == 413
+        assert await line.trickle(*[b" " * 100] * 100) == b""
+
+
+async def test_an_idle_connection_ends_even_if_it_says_nothings(gateway: Served):
+    async with lines(gateway, 2) as (silent, mumbling):
+        for line in (silent, mumbling):
+            line.say(head(), BODY)
+            assert (await line.answer())[0] == 200
+        assert await asyncio.gather(silent.ended(), mumbling.trickle(*[b"\r\n"] * 100)) == [b"", b""]
+
+
+async def test_who_asks_now_and_then_keeps_the_connection(gateway: Served):
+    async with lines(gateway) as (line,):
+        for _ in range(4):
+            line.say(head(), BODY)
+            assert (await line.answer())[0] == 200
+            await asyncio.sleep(0.5)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_head_without_end_is_refused(gateway: Served, at_once: bool):
+    long = head(len(BODY), b"x-long: " + b"y" * 4_000)
+    pieces = [long] if at_once else [long[place : place + 500] for place in range(0, len(long), 500)]
+    async with lines(gateway) as (line,):
+        status, why = told(await line.trickle(*pieces, seconds=0.005))
+    assert (status, why["reason"], why["limit"]) == (431, "HEAD_TOO_LARGE", 2_048)
+
+
+async def test_a_body_may_be_longer_than_a_head(gateway: Served):
+    body = BODY[:-1] + b" " * 50_000 + b"}"
+    async with lines(gateway) as (line,):
+        for _ in range(2):
+            line.say(head(len(body)), body)
+            assert (await line.answer())[0] == 200
+
+
+async def test_requests_ahead_of_their_answers_are_bounded(gateway: Served):
+    async with lines(gateway) as (line,):
+        line.say(*[head(), BODY] * 3)
+        assert [(await line.answer())[0] for _ in range(3)] == [200] * 3
+    async with lines(gateway) as (line,):
+        line.say(*[head(), BODY] * 1_000)
+        assert (await line.ended()).count(b"HTTP/1.1 200") <= 4
+    assert cut(gateway, "pipelined requests") == 1
+
+
+async def test_who_does_not_take_the_answer_is_left(gateway: Served):
+    before = cut(gateway, "send seconds")
+    fields = "name description args { name description } type { name ofType { name } }"
+    query = json.dumps({"query": f"{{ __schema {{ types {{ name description fields {{ {fields} }} }} }} }}"}).encode()
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    with raw.socket() as deaf:
+        deaf.setsockopt(raw.SOL_SOCKET, raw.SO_RCVBUF, 4_096)
+        deaf.connect((host, int(port)))
+        deaf.setblocking(False)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            # Until what was not taken is more than lies in the kernel's buffers.
+            while cut(gateway, "send seconds") == before:
+                with suppress(OSError):
+                    deaf.send(head(len(query)) + query)
+                await asyncio.sleep(0.05)
+
+
+async def test_one_address_has_so_many_connections_and_no_more(gateway: Served):
+    before = cut(gateway, "connections of an address")
+    async with lines(gateway, 30) as opened:
+        refused = await Line.to(gateway)
+        status, why = told(await refused.ended())
+        assert (status, why["reason"], why["limit"]) == (429, "TOO_MANY_CONNECTIONS", 30)
+        assert cut(gateway, "connections of an address") == before + 1
+        opened[0].say(head(), BODY)
+        assert (await opened[0].answer())[0] == 200
+    await until_served(gateway)
+
+
+async def test_who_says_nothing_makes_room_for_who_does(gateway: Served):
+    """Beyond all connections that there may be, from many addresses."""
+    crowd = [await Line.to(gateway, local_addr=(f"127.0.0.{2 + number % 9}", 0)) for number in range(40)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        answers = []
+        while not answers or answers[-1] != 200:
+            line = await Line.to(gateway)
+            line.say(head(), BODY)
+            status, headers, _ = await line.answer()
+            assert status in (200, 503)
+            assert status == 200 or headers["retry-after"]
+            answers.append(status)
+            line.writer.close()
+            await asyncio.sleep(0.05)
+    assert 503 in answers
+    assert cut(gateway, "connections") >= 1
+    for each in crowd:
+        each.writer.close()
+    await until_served(gateway)
+
+
+async def test_websockets_are_counted_but_not_cut_off(gateway: Served):
+    async with socket(gateway.url, gateway.operator()) as client:
+        await client.subscribe(IMPACT)
+        await asyncio.sleep(1.5)  # Longer than any connection may be idle, or its head may take.
+        await client.say({"type": "ping"})
+        while (await client.hear())["type"] != "pong":
+            continue
+
+
+async def until_served(gateway: Served) -> None:
+    """Once all that was left behind has been noticed."""
+    async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        while True:
+            try:
+                if (await http.get("/healthz")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
