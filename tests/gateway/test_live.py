@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.config import Rates
 from gateway.live import measures
 from services.shared.errors import Unavailable
 from services.shared.ids import new_id
@@ -306,3 +307,27 @@ async def test_g5_a_thousand_idle_subscriptions_hang_on_one_stream_and_ask_for_n
         alliance.rewards.earn(members[7], 5)
         assert await balance(clients[7], members[7]) == 5
         assert len(alliance.calls) == calls + 1
+
+
+async def test_events_are_paid_from_what_the_subscriber_may_ask_for(alliance: FakeAlliance, keys: Path, world: World):
+    """Whose events cost more than its rate gets them later, the newest state in the end; others are not held up."""
+    rates = Rates(member=100, members_of_brand=10**9, burst_seconds=1, address=10**9, operator=10**9)
+    async with served(alliance, keys, settings={"rates": rates}) as gateway:
+        async with (
+            socket(gateway.url, gateway.member(world.member)) as poor,
+            socket(gateway.url, gateway.operator()) as rich,
+        ):
+            await poor.subscribe(WITH_MEMBER)
+            await rich.subscribe(WITH_MEMBER, id=world.member)
+            seen, expected = [], 30
+            for client in (poor, rich):
+                assert (await client.next())["walletChanged"]["wallet"]["balance"] == expected
+            for _ in range(30):
+                alliance.rewards.earn(world.member, 1)
+                expected += 1
+                assert (await rich.next())["walletChanged"]["wallet"]["balance"] == expected
+            while not seen or seen[-1] != expected:
+                seen.append((await poor.next())["walletChanged"]["wallet"]["balance"])
+        assert seen == sorted(seen)
+        assert len(seen) < 30
+        assert counts(gateway.meter, measures.HELD_BACK)["wallets",] >= 1
