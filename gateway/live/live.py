@@ -125,9 +125,11 @@ class Live:
         if len(after) > _LONGEST_CURSOR:
             message = "`after` is not a cursor of this subscription; use one that came with an event."
             raise FieldError(BAD_USER_INPUT, message, reason="CURSOR_MALFORMED")
-        if len(json_of(asked.variables)) > self._settings.live.variable_bytes:
-            message = f"The variables of a subscription have {self._settings.live.variable_bytes:,} bytes at most."
-            raise FieldError(BAD_USER_INPUT, message, reason="VARIABLES_TOO_LARGE")
+        most = self._settings.live.variable_bytes
+        if len(json_of(asked.variables)) > most:
+            message = f"The variables of a subscription have {most:,} bytes at most."
+            told = {"measure": "variable bytes of a subscription", "limit": most}
+            raise FieldError(BAD_USER_INPUT, message, reason="VARIABLES_TOO_LARGE", **told)
         name = followed.stream.topic
         topic = self._topics[name]
         with ExitStack() as held:

@@ -13,16 +13,16 @@ from gateway.live.measures import LiveMeasures
 
 
 class Full(Exception):
-    """There is no seat; has what the client is told."""
+    """There is no seat; has what the client is told, with the limit and what it is of."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, measure: str, limit: int) -> None:
         super().__init__(message)
-        self.error = FieldError(TOO_MANY_REQUESTS, message, reason=reason)
+        self.error = FieldError(TOO_MANY_REQUESTS, message, reason=reason, measure=measure, limit=limit)
 
 
-def too_many(message: str) -> Full:
+def too_many(message: str, measure: str, limit: int) -> Full:
     """Subscriptions."""
-    return Full("TOO_MANY_SUBSCRIPTIONS", message)
+    return Full("TOO_MANY_SUBSCRIPTIONS", message, measure, limit)
 
 
 class Seats:
@@ -45,8 +45,10 @@ class Seats:
     @contextmanager
     def connection(self, transport: str) -> Iterator[None]:
         """For as long as a connection is open; Full."""
-        if self.connections >= self._limits.connections:
-            raise Full("TOO_MANY_CONNECTIONS", "This gateway has as many live connections as it takes; try another.")
+        most = self._limits.connections
+        if self.connections >= most:
+            message = "This gateway has as many live connections as it takes; try another."
+            raise self._full(message, "live connections", most)
         level = self._measures.connections(transport)
         self.connections += 1
         level.add(1)
@@ -64,10 +66,11 @@ class Seats:
         """For as long as a connection is this client's; Full."""
         most, strangers = self._limits.connections_per_client, self._limits.strangers
         if self._clients[client] >= most:
-            raise Full("TOO_MANY_CONNECTIONS", f"A client has at most {most} live connections; close some.")
+            message = f"A client has at most {most} live connections; close some."
+            raise self._full(message, "live connections of a client", most)
         if stranger and self._strangers >= strangers:
             message = f"All who come without a token have at most {strangers} live connections; come with one."
-            raise Full("TOO_MANY_CONNECTIONS", message)
+            raise self._full(message, "live connections without a token", strangers)
         self._clients[client] += 1
         self._strangers += stranger
         try:
@@ -79,8 +82,10 @@ class Seats:
     @contextmanager
     def subscription(self, topic: str, client: str, document: Document) -> Iterator[None]:
         """For as long as a subscription lasts, and holds its document; Full."""
-        if self.subscriptions >= self._limits.subscriptions:
-            raise too_many("This gateway has as many subscriptions as it takes; try again in a moment.")
+        most = self._limits.subscriptions
+        if self.subscriptions >= most:
+            message = "This gateway has as many subscriptions as it takes; try again in a moment."
+            raise too_many(message, "subscriptions", most)
         use = client, document
         if use not in self._uses:
             self._check_bytes(client, document)
@@ -101,12 +106,20 @@ class Seats:
     def _check_bytes(self, client: str, document: Document) -> None:
         most, most_of_client = self._limits.document_bytes, self._limits.document_bytes_per_client
         if self._bytes[client] + document.length > most_of_client:
-            raise too_many(
+            message = (
                 f"The documents of a client's subscriptions have {most_of_client:,} bytes at most; use fewer, "
                 "or shorter ones with variables."
             )
+            raise too_many(message, "document bytes of a client's subscriptions", most_of_client)
         if self._bytes.total() + document.length > most:
-            raise too_many("This gateway keeps as many documents of subscriptions as it can; try again in a moment.")
+            message = "This gateway keeps as many documents of subscriptions as it can; try again in a moment."
+            raise too_many(message, "document bytes of subscriptions", most)
+
+    def _full(self, message: str, measure: str, limit: int) -> Full:
+        """No further connection, which is counted, since no subscription comes of it."""
+        full = Full("TOO_MANY_CONNECTIONS", message, measure, limit)
+        self._measures.ended(full.error)
+        return full
 
 
 def _release(counter: Counter[Any], key: Any, count: int = 1) -> None:

@@ -240,7 +240,8 @@ class _Connection:
             most = self._limits.subscriptions_per_connection
             if len(self._operations) > most:
                 message = f"A connection has at most {most} subscriptions; end some."
-                begun: Subscription | Ended = self._live.refused(too_many(message).error, session)
+                full = too_many(message, "subscriptions of a connection", most)
+                begun: Subscription | Ended = self._live.refused(full.error, session)
             else:
                 begun = await self._live.begin(asked, session)
             if isinstance(begun, Subscription):

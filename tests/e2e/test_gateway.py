@@ -21,7 +21,7 @@ fragment Because on Why {
 query Why($id: ID!) { member(id: $id) {
   claims { nodes { kind co2eMg earning { points } why { ...Because } } }
   entries { nodes { kind points why { ...Because } } }
-  wallet { lots { id points earnings { nodes { claim { kind } points } } why { ...Because } } }
+  wallet { lots { lotId points earnings { nodes { claim { kind } points } } why { ...Because } } }
   redemptions { nodes { why { ...Because } } }
 } }
 """

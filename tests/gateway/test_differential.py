@@ -90,6 +90,8 @@ class Both:
     worlds: list[World]
     # Whether nothing that was given up can still be calling.
     quiet: bool = True
+    # Whether the last one was answered in parts, too.
+    divided: bool = False
 
     async def compare(self, given: Asked, viewer: str, failures: dict[str, DomainError]) -> str:
         """Asserts that both are the same; says how it was answered."""
@@ -114,8 +116,8 @@ class Both:
         told = difference(without_errors_of_the_lost(made_json), without_errors_of_the_lost(wanted_json))
         # Whole, so that it can be kept: pytest shortens what it compares.
         assert not told, f"{given.query}\n{given.variables}\n{viewer}, with {failures}:\n{told}"
-        divided = self.documents.divides(operation, given.variables)
-        if divided:
+        self.divided = self.documents.divides(operation, given.variables)
+        if self.divided:
             parts = await self.in_parts(operation, given.variables, caller)
             lacking = missing(parts, wanted_json)
             assert not lacking, f"{given.query}\n{given.variables}\n{viewer}, with {failures}, in parts:\n{lacking}"
@@ -329,7 +331,10 @@ async def test_generated_documents_are_answered_the_same_both_ways(
     both: Both, data: st.DataObject, viewer: str, failures: dict[str, DomainError]
 ):
     made = data.draw(DOCUMENTS)
+    both.divided = False
     event(await both.compare(made, viewer, failures))
+    if both.divided:
+        event("in parts")
 
 
 # What generated documents seldom come to, and what once went wrong or nearly did.

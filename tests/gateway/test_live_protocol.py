@@ -11,11 +11,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from deploy.local.keys import token_key
 from gateway.config import Rates
+from gateway.live import measures
 from gateway.tokens import TokenKeys, Tokens
 from services.shared.ids import new_id
 from tests.gateway.conftest import URL, World
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import IMPACT, WALLET, Served, served, until
+from tests.gateway.test_metrics import counts
 from tests.support.live import Socket, events, socket
 
 INIT = {"type": "connection_init"}
@@ -156,6 +158,7 @@ async def test_an_expired_token_ends_the_subscription_and_says_so(gateway: Serve
 
 
 async def test_seats_are_limited(gateway: Served):
+    ended = counts(gateway.meter, measures.ENDED)
     async with socket(gateway.url) as one, socket(gateway.url), socket(gateway.url):
         for id in ("1", "2"):
             await one.subscribe(IMPACT, id)
@@ -166,7 +169,11 @@ async def test_seats_are_limited(gateway: Served):
             assert stream.response.status_code == 429
             assert "retry-after" in stream.response.headers
             await stream.response.aread()
-            assert stream.response.json()["errors"][0]["extensions"]["reason"] == "TOO_MANY_CONNECTIONS"
+            told = stream.response.json()["errors"][0]["extensions"]
+            assert told["reason"] == "TOO_MANY_CONNECTIONS"
+            assert (told["measure"], told["limit"]) == ("live connections of a client", 3)
+        known = ended.get(("TOO_MANY_CONNECTIONS",), 0)
+        assert counts(gateway.meter, measures.ENDED)[("TOO_MANY_CONNECTIONS",)] == known + 2
         async with socket(gateway.url, gateway.operator()):
             assert gateway.live.seats.connections == 4, "another client has seats of its own"
 
