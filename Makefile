@@ -23,8 +23,11 @@ demo: .venv/installed  ## start the alliance, play its day, report, serve until 
 up: .venv/installed  ## start the alliance and serve until Ctrl-C
 	@$(RUN)/python -m deploy.local up $(ARGS)
 
+# A worker per core, each with a database of its own. Files are taken in the order of their names, so that chaos and
+# end to end, which last longest, come first.
+WORKERS := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: .venv/installed  ## run all default tests
-	@$(RUN)/python -m pytest $(ARGS)
+	@$(RUN)/python -m pytest $(WORKERS) $(ARGS)
 
 differential: .venv/installed  ## compare plans with graphql-core on 2,500 new documents (DIFFERENTIAL=n for n)
 	@DIFFERENTIAL=$${DIFFERENTIAL:-2500} $(RUN)/python -m pytest tests/gateway/test_differential.py $(ARGS)

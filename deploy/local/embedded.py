@@ -87,10 +87,15 @@ class EmbeddedServer:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port of the loopback address that nobody has just now, and that the kernel gives to nobody else for a minute.
+
+    A connection that ended at the port keeps it from being picked; a server that asks for it by number gets it.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        with socket.create_connection(address):
+            server.accept()[0].close()  # The end that closes first is the one that lingers.
+        port: int = address[1]
         return port
 
 

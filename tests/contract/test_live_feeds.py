@@ -70,7 +70,7 @@ async def take(stream: AsyncIterator[Accepted], count: int) -> tuple[list[int], 
     """The grams of so many drop-offs, and the place of the last."""
     grams: list[int] = []
     place = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(grams) < count:
             accepted = await anext(stream)
             assert accepted.place == place + 1 or not place, "places have no gaps"
@@ -131,7 +131,7 @@ async def test_what_was_missed_is_found_by_member_and_by_partner(logistics: Data
 
 
 async def told(stream: AsyncIterator[Changed], member: str) -> Changed:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while member not in (changed := await anext(stream)).member_ids:
             continue
     return changed
@@ -184,7 +184,7 @@ async def test_the_impact_counts_every_claim_once_and_is_told_by_every_replica(d
     async with jobs(tail.run, impact.run), aclosing(impact.watch()) as stream:
         assert await anext(stream) == [KindImpact(ActKind.METRO_TRIP, 3, 30)]
         await asyncio.gather(*(database.transaction(lambda tx: one.add(tx, claims(2))) for _ in range(10)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while KindImpact(ActKind.OWN_CUP, 20, 200) not in (total := await anext(stream)):
                 continue
     assert len(total) == 2
@@ -203,7 +203,7 @@ async def test_without_change_streams_listeners_are_told_to_look(database: Datab
             raise OperationFailure("not here")
 
     async def heard() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await rung.wait()
         rung.clear()
 

@@ -428,13 +428,12 @@ async def test_while_accounts_is_down_what_was_stored_follows_later(
     ann = new_id("member")
     request = signed(batch_of(machine, item(member_id=ann), item(member_id=ann)), key)
     accounts.up = False
-    started = time.monotonic()
-    first = await machines.send(request)
+    async with asyncio.timeout(10):  # no machine has to wait until accounts is back
+        first = await machines.send(request)
     assert (statuses(first), first.handed_on) == ([ACCEPTED] * 2, False)
-    assert time.monotonic() - started < 5
     assert not (await machines.send(request)).handed_on
     accounts.up = True
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not (await machines.send(request)).handed_on:
         assert time.monotonic() < until
         await asyncio.sleep(0.05)

@@ -123,7 +123,7 @@ async def test_r2_a_capture_is_answered_as_it_was_after_its_reversal(world: Worl
 async def test_r9_points_are_pending_until_due_then_there(world: World):
     brand, shop = await world.new_partner(points=1_000), await world.new_partner()
     person = await world.new_member(50, brand)
-    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)
     earning = await world.earn(person, brand, 70, price=Price([(70, LATER)], available_at=due))
     assert (earning.status, earning.points) == (pb.EARNING_STATUS_ISSUED, 70)
     assert earning.available_at == timestamp(due)
@@ -135,12 +135,12 @@ async def test_r9_points_are_pending_until_due_then_there(world: World):
     assert (await refused(FailedPrecondition, world.redeem(person, reward.id))).reason == "INSUFFICIENT_POINTS"
     points = await world.points(brand)
     assert (points.outstanding, points.liability.micros, points.allotment_left) == (120, 120 * CENT, 880)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (wallet := await world.wallet(person)).available != 120:
             await asyncio.sleep(0.1)
     assert datetime.now(UTC) >= due
     assert (wallet.pending, list(wallet.pending_earnings)) == (0, [])
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (await seen(world, person))[-1] != ("EARN", 70):  # swept, though nobody came by
             await asyncio.sleep(0.1)
     assert (await world.redeem(person, reward.id)).status == pb.REDEMPTION_STATUS_HELD

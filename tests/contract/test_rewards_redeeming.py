@@ -35,8 +35,8 @@ async def world(mongodb_uri: str, keys: Path, workspace: Path) -> AsyncIterator[
 
 @pytest.fixture(scope="module")
 async def hasty(mongodb_uri: str, keys: Path, workspace: Path) -> AsyncIterator[World]:
-    """Where vouchers are good for a second only."""
-    settings = {"ALLIANCE_REDEMPTION_TTL_SECONDS": "1", "ALLIANCE_SWEEP_PERIOD_SECONDS": "0.1"}
+    """Where vouchers are good for a moment only."""
+    settings = {"ALLIANCE_REDEMPTION_TTL_SECONDS": "3", "ALLIANCE_SWEEP_PERIOD_SECONDS": "0.1"}
     async with rewards_world(mongodb_uri, keys, workspace / "rewards-hasty.log", **settings) as world:
         yield world
 
@@ -360,7 +360,7 @@ async def test_r3_a_hold_that_nobody_resolves_ends_by_itself(hasty: World):
     reward = await hasty.reward(shop, 60, stock=1)
     held = await hasty.redeem(person, reward.id)
     assert (await refused(FailedPrecondition, hasty.redeem(person, reward.id))).reason == "INSUFFICIENT_POINTS"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await found(hasty, held.id)).status != pb.REDEMPTION_STATUS_EXPIRED:
             await asyncio.sleep(0.05)
     wallet = await hasty.wallet(person)
@@ -373,10 +373,10 @@ async def test_r3_a_hold_that_nobody_resolves_ends_by_itself(hasty: World):
 async def test_r6_points_whose_time_is_up_expire_and_spent_ones_do_not(hasty: World):
     brand, shop = await hasty.new_partner(), await hasty.new_partner()
     person = new_id("member")
-    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    soon = datetime.now(UTC) + timedelta(seconds=3)
     await hasty.earn(person, brand, 1, price=Price([(100, LATER), (50, soon)]))
     await hasty.spend(person, shop, 30)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await hasty.points(brand)).expired == 0:
             await asyncio.sleep(0.05)
     points = await hasty.points(brand)
@@ -423,7 +423,7 @@ async def test_what_a_crash_leaves_half_done_is_completed(world: World, mongodb_
     rows.update_one(
         {"_id": pending.id}, {"$set": {"status": "pending", "due": past}, "$unset": {"shown_to": "", "order": ""}}
     )
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (await found(world, captured.id)).status != pb.REDEMPTION_STATUS_CAPTURED:
             await asyncio.sleep(0.05)
         while not rows.find_one({"_id": pending.id, "status": "held"}):

@@ -59,7 +59,7 @@ async def check(client: Client[health_pb2_grpc.HealthStub]) -> None:
 async def test_calls_go_to_all_addresses_of_a_name_in_turn(replicas: list[Replica], keys: Path):
     # What a resolved name gives: one target, several addresses.
     several = client("ipv4:" + ",".join(f"127.0.0.1:{replica.port}" for replica in replicas), keys)
-    await several.ready(10)
+    await several.ready(60)
     for _ in range(CALLS):
         await check(several)
     assert all(replica.service.calls >= CALLS // 6 for replica in replicas)

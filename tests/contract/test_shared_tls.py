@@ -100,7 +100,7 @@ class Encrypted:
 async def logistics(mongodb_uri: str, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Encrypted]:
     encrypted = Encrypted(mongodb_uri, keys, tmp_path_factory.mktemp("tls"))
     encrypted.process.launch()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not serving(encrypted.health_target):
             await asyncio.sleep(0.05)
     yield encrypted
@@ -127,7 +127,7 @@ async def test_whoever_shows_no_certificate_is_refused_before_the_call(logistics
     credentials = grpc.ssl_channel_credentials(logistics.authority.pem())
     async with aio.secure_channel(logistics.process.target, credentials) as channel:
         with pytest.raises(aio.AioRpcError) as refused:
-            await LogisticsServiceStub(channel).BatchGetDropOffs(pb.BatchGetDropOffsRequest(), timeout=3)
+            await LogisticsServiceStub(channel).BatchGetDropOffs(pb.BatchGetDropOffsRequest(), timeout=30)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -160,27 +160,27 @@ async def test_machines_need_no_certificate_at_their_own_port_and_get_no_further
     async with aio.secure_channel(logistics.open_target, credentials) as channel:
         stub = LogisticsServiceStub(channel)
         with pytest.raises(aio.AioRpcError) as unsigned:
-            await stub.CaptureItems(pb.CaptureItemsRequest(machine_id="machine_1"), timeout=3)
+            await stub.CaptureItems(pb.CaptureItemsRequest(machine_id="machine_1"), timeout=30)
         # It was read, and found wanting.
         assert unsigned.value.code() in (NotFound.code, InvalidArgument.code, Unauthenticated.code)
         assert "TOKEN_MISSING" not in str(unsigned.value.trailing_metadata())
         token = Signer.from_file("gateway", identity_key(logistics.keys, "gateway")).token()
         metadata = (("authorization", f"Bearer {token}"), ("alliance-caller", OPERATOR.to_header()))
         with pytest.raises(aio.AioRpcError) as stolen:
-            await stub.BatchGetDropOffs(pb.BatchGetDropOffsRequest(), timeout=3, metadata=metadata)
+            await stub.BatchGetDropOffs(pb.BatchGetDropOffsRequest(), timeout=30, metadata=metadata)
     assert stolen.value.code() is grpc.StatusCode.UNAUTHENTICATED
     async with aio.insecure_channel(logistics.open_target) as channel:
         with pytest.raises(aio.AioRpcError) as plain:
-            await LogisticsServiceStub(channel).CaptureItems(pb.CaptureItemsRequest(), timeout=3)
+            await LogisticsServiceStub(channel).CaptureItems(pb.CaptureItemsRequest(), timeout=30)
     assert plain.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_probes_learn_without_tls_whether_it_is_well_and_nothing_else(logistics: Encrypted):
     async with aio.insecure_channel(logistics.health_target) as channel:
-        answer: Any = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=3)
+        answer: Any = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(aio.AioRpcError) as refused:
-            await LogisticsServiceStub(channel).BatchGetDropOffs(pb.BatchGetDropOffsRequest(), timeout=3)
+            await LogisticsServiceStub(channel).BatchGetDropOffs(pb.BatchGetDropOffsRequest(), timeout=30)
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -202,7 +202,7 @@ async def test_certificates_are_renewed_on_both_sides_without_losing_a_call(logi
         before = await shown(logistics.process.target)
         mine.put(logistics.authority, "gateway")
         logistics.server_files.put(logistics.authority, "logistics")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await shown(logistics.process.target) == before:
                 await asyncio.sleep(0.1)
         first = answered
@@ -271,7 +271,7 @@ async def test_the_database_is_reached_by_tls_as_its_address_says(tmp_path: Path
         command = [*embedded.command(tmp_path / "database", port), *files]
         server = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not embedded.accepts(port):
                 await asyncio.sleep(0.05)
         for authorities, trusted in (("ca.crt", True), ("other.crt", False)):

@@ -32,7 +32,7 @@ query DropOffs($id: ID!) {
 
 async def credited(world: World, member: Member, claims: int) -> dict:
     """The member's drop-offs, once that many of them are credited and their points decided."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             seen = (await world.query(member.person, DROP_OFFS, id=member.id))["member"]
             acts = [edge["node"]["act"] for edge in seen["dropOffs"]["edges"]]

@@ -68,6 +68,6 @@ async def served(
 
 async def until(condition: Any) -> None:
     """Waits for something that has to become true."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)

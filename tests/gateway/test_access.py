@@ -2,8 +2,10 @@
 
 import pytest
 
+from alliance.accounts.v1 import accounts_pb2
+from services.shared.ids import new_id
 from tests.gateway.conftest import Gateway, World, codes
-from tests.gateway.fakes import FakeAlliance, accounts_pb2, new_id
+from tests.gateway.fakes import FakeAlliance
 
 VIEWERS = ("stranger", "other brand", "brand", "brand with consent", "member", "other member", "operator")
 

@@ -3,9 +3,12 @@
 import asyncio
 from collections import Counter
 
+from alliance.accounts.v1 import accounts_pb2
+from alliance.rewards.v1 import rewards_pb2
 from services.shared.errors import Aborted, Internal
+from services.shared.ids import new_id
 from tests.gateway.conftest import Gateway, World, codes
-from tests.gateway.fakes import FakeAlliance, accounts_pb2, new_id, rewards_pb2
+from tests.gateway.fakes import FakeAlliance
 
 JOINED = """
 query Members($first: Int!) {

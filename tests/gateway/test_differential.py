@@ -318,7 +318,7 @@ DOCUMENTS = asked(_schema, _ids, _sound)
 VIEWERS = ("anyone", "operator", "brand", "brand without consent", "member", "another member")
 
 
-@pytest.mark.timeout(120 if GIVEN is None else 3_600)
+@pytest.mark.timeout(300 if GIVEN is None else 3_600)
 @settings(
     max_examples=int(GIVEN or 300),
     deadline=None,

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from services.shared.ids import new_id
 from tests.gateway.conftest import Gateway, World, codes
-from tests.gateway.fakes import FakeAlliance, new_id
+from tests.gateway.fakes import FakeAlliance
 
 ENTITIES = """query ($r: [_Any!]!) { _entities(representations: $r) {
   __typename

@@ -277,7 +277,7 @@ async def test_health_tells_the_process_from_what_it_needs(alliance: FakeAllianc
                 "rewards": "serving",
             },
         }
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (ready := await http.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.05)
         assert ready.json()["status"] == "ready"

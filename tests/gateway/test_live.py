@@ -253,7 +253,7 @@ async def test_a_subscription_lasts_so_long(alliance: FakeAlliance, keys: Path):
 
 
 async def test_a_gateway_that_stops_sends_everybody_elsewhere(alliance: FakeAlliance, keys: Path, world: World):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         stopping = served(alliance, keys)
         gateway = await stopping.__aenter__()
         token = gateway.member(world.member)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from graphql import get_named_type
 
+from alliance.accounts.v1 import accounts_pb2
 from gateway import schema
 from gateway.engine.resolve import field_declaration
 from services.shared.errors import (
@@ -20,7 +21,7 @@ from services.shared.errors import (
     ResourceExhausted,
 )
 from tests.gateway.conftest import Gateway, World, codes
-from tests.gateway.fakes import FakeAlliance, accounts_pb2
+from tests.gateway.fakes import FakeAlliance
 
 AT = "2026-03-01T08:30:00Z"
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from alliance.accounts.v1 import accounts_pb2
+from services.shared.ids import new_id
 from tests.gateway.conftest import Gateway, World
-from tests.gateway.fakes import FakeAlliance, accounts_pb2, new_id
+from tests.gateway.fakes import FakeAlliance
 
 ACTS = """
 query ($id: ID!, $first: Int, $after: String) { member(id: $id) { acts(first: $first, after: $after) {

@@ -39,7 +39,7 @@ def start(keys: Path, listen: str, **changes: str) -> "subprocess.Popen[str]":
 def listen(keys: Path) -> Iterator[str]:
     listen = f"127.0.0.1:{free_port()}"
     process = start(keys, listen)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         try:
             httpx.get(f"http://{listen}/healthz")
@@ -50,7 +50,7 @@ def listen(keys: Path) -> Iterator[str]:
             time.sleep(0.05)
     yield listen
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert '"event": "stopped"' in output
 
@@ -71,7 +71,7 @@ def test_a_taken_port_is_named_with_what_to_do(keys: Path):
         taken.listen()
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         process = start(keys, listen)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert listen in output
     assert "ALLIANCE_LISTEN" in output
@@ -86,7 +86,7 @@ def test_it_can_be_stopped_while_it_starts(keys: Path):
             if '"event": "listening"' in line:
                 break
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     finally:
         process.kill()
     # Before it serves, the signal ends it at once.

@@ -4,9 +4,12 @@ from collections import Counter
 
 import pytest
 
+from alliance.accounts.v1 import accounts_pb2
+from alliance.rewards.v1 import rewards_pb2
 from services.shared.errors import Unavailable
+from services.shared.ids import new_id
 from tests.gateway.conftest import Gateway, World, codes
-from tests.gateway.fakes import NOW, FakeAlliance, accounts_pb2, new_id, rewards_pb2
+from tests.gateway.fakes import NOW, FakeAlliance
 
 WHY = """
 fragment Because on Why {

@@ -190,7 +190,7 @@ class World:
         """Waits until all drop-offs are acts and the points of all claims are decided."""
         await wait_until_settled(self.doors, self.operator)
 
-    async def earning(self, claim_id: str, within_seconds: float = 10) -> Any:
+    async def earning(self, claim_id: str, within_seconds: float = 60) -> Any:
         """What a claim earned, as soon as that is decided."""
         until = time.monotonic() + within_seconds
         while True:

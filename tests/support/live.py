@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 PROTOCOL = "graphql-transport-ws"
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 # Certificates are not looked at here; loading them for each client would take longer than all the rest.
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 

@@ -40,7 +40,7 @@ async def read_metrics(address: str) -> Metrics:
     return Metrics(samples)
 
 
-async def metrics_when(address: str, holds: Callable[[Metrics], bool], within_seconds: float = 15) -> Metrics:
+async def metrics_when(address: str, holds: Callable[[Metrics], bool], within_seconds: float = 60) -> Metrics:
     """The first reading of which the condition holds; AssertionError if there is none in time."""
     until = time.monotonic() + within_seconds
     while not holds(metrics := await read_metrics(address)):

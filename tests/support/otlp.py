@@ -40,7 +40,7 @@ class TraceReceiver(trace_service_pb2_grpc.TraceServiceServicer):
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
 
-    def wait_for(self, condition: Callable[[list[tuple[str, Span]]], bool], seconds: float = 15) -> None:
+    def wait_for(self, condition: Callable[[list[tuple[str, Span]]], bool], seconds: float = 60) -> None:
         """Returns when the spans fulfil the condition; AssertionError with what came if they do not in time."""
         until = time.monotonic() + seconds
         while not condition(list(self.spans)):

@@ -74,7 +74,7 @@ class ServiceProcess:
         """Starts it and waits until it says SERVING."""
         self.launch()
         assert self._process is not None
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not serving(self.target):
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text()[-4000:]}")
@@ -84,7 +84,7 @@ class ServiceProcess:
         """Asks it to end; its exit status. Fails if it made a query that no index serves."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        status = self._process.wait(20)
+        status = self._process.wait(60)
         found = scans(self._mongodb_uri, self._log)
         assert not found, found
         return status
@@ -92,7 +92,7 @@ class ServiceProcess:
     def wait(self) -> int:
         """The exit status, once it has ended by itself."""
         assert self._process is not None
-        return self._process.wait(20)
+        return self._process.wait(60)
 
     @property
     def pid(self) -> int:

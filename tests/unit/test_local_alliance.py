@@ -10,6 +10,7 @@ import pytest
 from deploy.local.__main__ import main
 from deploy.local.alliance import SERVICES, Alliance, CannotStart
 from deploy.local.day.keepsakes import Keepsakes, OtherDay, scale_of
+from deploy.local.embedded import free_port
 from deploy.local.lock import Lock
 from deploy.local.options import Options
 from tests.support.day import DAY, SMALL
@@ -40,6 +41,14 @@ async def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path, t
         await alliance.start()
     assert all(process.pid is None for process in alliance.processes.values())
     assert not list((tmp_path / "logs").iterdir())
+
+
+def test_a_free_port_is_kept_for_who_asks_for_it_by_number():
+    port = free_port()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)):
+        pass
 
 
 def test_the_command_says_so_and_fails(tmp_path: Path, taken_port: int, capsys: pytest.CaptureFixture[str]):

@@ -49,6 +49,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "capped_refused": outcome.answers.acts["DAILY_CAP_REACHED"],
         "forged_refused": outcome.answers.forged_refused,
         "overspends_refused": outcome.spent.refused,
+        "ledger_entries": report["ledger"]["entries"],
         "ledger_clean": report["ledger"]["clean"],
         "startup_seconds": round(outcome.startup_seconds, 2),
         "seconds": round(outcome.seconds, 2),
