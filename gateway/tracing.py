@@ -9,10 +9,12 @@ from collections.abc import Collection
 from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.engine.document import Operation
 from gateway.metrics import FAILED
+from services.shared.recorder import Recorder
 from services.shared.telemetry import extract
 
 _NOBODY = context.Context()
@@ -28,7 +30,7 @@ class Tracing:
     ) -> None:
         """`untraced` are paths without spans; a span is named by its path only if that is one of `routes`."""
         self._app = app
-        self._tracer = provider.get_tracer("alliance.gateway")
+        self._recorder = Recorder(provider, "alliance.gateway")
         self._untraced = frozenset(untraced)
         self._routes = frozenset(routes)
 
@@ -57,10 +59,13 @@ class Tracing:
         method, path = scope["method"], scope["path"]
         # What a stranger makes up names no span.
         named = method if method in _METHODS else "HTTP"
-        attributes = {"http.request.method": method if method in _METHODS else "_OTHER", "url.path": path}
+        attributes: dict[str, AttributeValue] = {
+            "http.request.method": method if method in _METHODS else "_OTHER",
+            "url.path": path,
+        }
         if path in self._routes:
             named, attributes["http.route"] = f"{named} {path}", path
-        return self._tracer.start_span(named, parent, SpanKind.SERVER, attributes)
+        return self._recorder.begin(named, SpanKind.SERVER, parent, attributes)
 
 
 def describe(operation: Operation, outcome: str) -> None:

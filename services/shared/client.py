@@ -160,17 +160,21 @@ class Client(Generic[Stub]):
             raise DeadlineExceeded("No time was left for a further call.", reason="DEADLINE_EXCEEDED")
         answered = self._answered[method]
         began = time.perf_counter()
+        span = self._spans.begin(self._paths[method])
+        status = ""
         try:
-            with self._spans.around(self._paths[method]) as headers:
-                metadata = self._metadata(caller, headers)
-                response = await method(request, timeout=timeout, metadata=metadata)
+            response = await method(request, timeout=timeout, metadata=self._metadata(caller, span.headers))
+            status = "OK"
         except aio.AioRpcError as error:
-            answered(error.code().name, began)
+            status = error.code().name
             raise from_rpc(error) from error
         except asyncio.CancelledError:
             answered("CANCELLED", began)
             raise
-        answered("OK", began)
+        finally:
+            span.end(status)
+            if status:
+                answered(status, began)
         return response
 
     async def stream(

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from grpc import aio
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from services.shared.recorder import Recorder
 
 Headers = Sequence[tuple[str, str]]
 
@@ -39,47 +41,60 @@ def shared_by(spans: Sequence[Span], **attributes: int) -> Iterator[None]:
         _shared.reset(token)
 
 
+class CallSpan:
+    """One call, as its server is told of it by `headers`; `end` says with which status it has ended."""
+
+    __slots__ = ("_span", "headers")
+
+    def __init__(self, headers: Headers = (), span: Span | None = None) -> None:
+        self.headers = headers
+        self._span = span
+
+    def end(self, status: str = "") -> None:
+        """Without a status, nothing is known of its fate."""
+        span = self._span
+        if span is None:
+            return
+        if status:
+            span.set_attribute("rpc.response.status_code", status)
+            if status != "OK":
+                span.set_status(Status(StatusCode.ERROR, status))
+        span.end()
+
+
+_UNTRACED = CallSpan()
+
+
 class CallSpans:
     """Without a provider, none."""
 
     def __init__(self, provider: TracerProvider | None) -> None:
-        self._tracer = provider.get_tracer("alliance.calls") if provider else None
+        self._recorder = Recorder(provider, "alliance.calls") if provider else None
 
-    @contextmanager
-    def around(self, path: str) -> Iterator[Headers]:
-        """The span of one call of a method (`/package.Service/Method`), with the headers that tell the server of it.
+    def begin(self, path: str) -> CallSpan:
+        """The span of one call of a method (`/package.Service/Method`).
 
         A call within a trace that is not sampled has none, and tells the server of the trace all the same: so nobody
         decides anew for a part of it.
         """
-        if self._tracer is None:
-            yield ()
-            return
+        if self._recorder is None:
+            return _UNTRACED
         shared = _shared.get()
-        current = trace.get_current_span().get_span_context()
-        if shared is None and current.is_valid and not current.trace_flags.sampled:
-            yield _told()
-            return
-        method = path.removeprefix("/")
-        attributes: dict[str, str | int] = {"rpc.system.name": "grpc", "rpc.method": method}
-        parent, links = None, []
+        method = path[1:]
+        attributes: dict[str, AttributeValue] = {"rpc.system.name": "grpc", "rpc.method": method}
+        parent: Context | None = None
+        links: Sequence[Link] = ()
         if shared is not None:
-            attributes.update(shared.attributes)
+            attributes |= shared.attributes
             parent = trace.set_span_in_context(shared.spans[0])
             links = [Link(span.get_span_context()) for span in shared.spans]
-        span = self._tracer.start_span(method, parent, SpanKind.CLIENT, attributes, links)
-        try:
-            # Nothing else is done under this span, so that it need not become the current one, which costs as much as
-            # the span itself.
-            yield _told(trace.set_span_in_context(span))
-            span.set_attribute("rpc.response.status_code", "OK")
-        except aio.AioRpcError as error:
-            code = error.code().name
-            span.set_attribute("rpc.response.status_code", code)
-            span.set_status(Status(StatusCode.ERROR, code))
-            raise
-        finally:
-            span.end()
+        else:
+            current = trace.get_current_span().get_span_context()
+            if current.is_valid and not current.trace_flags.sampled:
+                return CallSpan(_told())
+        span = self._recorder.begin(method, SpanKind.CLIENT, parent, attributes, links)
+        # Nothing else is done under this span, so that it need not become the current one.
+        return CallSpan(_told(trace.set_span_in_context(span)), span)
 
 
 def _told(context: Context | None = None) -> Headers:

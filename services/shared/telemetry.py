@@ -98,12 +98,13 @@ def extract(headers: Mapping[str, str]) -> Context:
 
 
 def _provider(resource: Resource) -> TracerProvider:
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.pymongo import PymongoInstrumentor
+
+    from services.shared.spans_otlp import SpanExporter
 
     # The sampler is the standard variables' business too: OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
     provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(SpanExporter()))
     trace.set_tracer_provider(provider)
     PymongoInstrumentor().instrument(tracer_provider=provider)
     return provider
