@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from deploy.monitoring import outside
 from deploy.monitoring.alert import Alert, Severity
 from gateway import metrics as of_gateway
 from services.accounts import invariants as of_accounts
@@ -17,6 +18,11 @@ PROCESSES = "gateway|accounts|partners|logistics|rewards"
 FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DATA_LOSS|DEADLINE_EXCEEDED"
 # The job runs every six hours; two in a row that told nothing are too many.
 _UNCHECKED_SECONDS = 13 * 3600
+
+# Jobs that nobody asks anew: those of a roll-out, and the one that makes the replica set.
+JOBS = "(accounts|partners|logistics|rewards)-migrate-.+|mongodb-init"
+# The CronJob runs every six hours and may take three; what was to be lost at most is lost beyond that.
+_BACKUP_SECONDS = 10 * 3600
 
 _PAGE, _TICKET = Severity.PAGE, Severity.TICKET
 
@@ -171,4 +177,30 @@ def invariants() -> Iterator[Alert]:
         _TICKET,
         "Nobody knows whether {{ $labels.invariant }} of {{ $labels.job }} holds: its job does not tell.",
         "7h",
+    )
+
+
+def jobs() -> Iterator[Alert]:
+    """What Kubernetes runs once, or at its time. (Of the jobs that look at invariants, `invariants` tells.)"""
+    failed, active = outside.JOB_FAILED.name, outside.JOB_ACTIVE.name
+    succeeded, created = outside.CRONJOB_SUCCEEDED.name, outside.CRONJOB_CREATED.name
+    yield Alert(
+        "JobFailed",
+        f'max by (namespace, job_name) ({failed}{{condition="true",job_name=~"{JOBS}"}}) > 0',
+        _PAGE,
+        "{{ $labels.job_name }} has failed: the database is not ready for what is being rolled out.",
+    )
+    yield Alert(
+        "JobUnfinished",
+        f'max by (namespace, job_name) ({active}{{job_name=~"{JOBS}"}}) > 0',
+        _TICKET,
+        "{{ $labels.job_name }} has not come to its end for an hour.",
+        "1h",
+    )
+    yield Alert(
+        "BackupOverdue",
+        f'time() - max by (namespace, cronjob) ({succeeded}{{cronjob="backup"}} or {created}{{cronjob="backup"}}) '
+        f"> {_BACKUP_SECONDS}",
+        _PAGE,
+        "The last backup is {{ $value | humanizeDuration }} old.",
     )

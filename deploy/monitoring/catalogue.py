@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from deploy.monitoring import outside
 from gateway import metrics as of_gateway
 from services.rewards import metrics as of_rewards
 from services.shared.metrics import catalogue as of_all
@@ -25,6 +26,15 @@ Names and attributes are OpenTelemetry's semantic conventions where those have o
 bounded sets; beyond 500 combinations a metric counts the rest together, as `overflow`. Prometheus adds `job`, the name
 of the process, and `instance`. Written by `make metrics`; edit the definitions, not this page.
 """
+_FROM_OTHERS = f"""
+## Read, and made by others
+
+By [kube-state-metrics]({outside.SOURCE}), of Jobs and CronJobs. Let Prometheus read it
+with `honor_labels: true`, so that `namespace` is that of the object.
+
+| Prometheus | labels | what it says |
+|---|---|---|
+"""
 
 
 def everything() -> Iterator[Definition]:
@@ -33,8 +43,9 @@ def everything() -> Iterator[Definition]:
 
 
 def series() -> frozenset[str]:
-    """The names of all time series that Prometheus has of the alliance."""
-    return frozenset({UP, "target_info"} | {name for each in everything() for name in each.prometheus_series})
+    """The names of all time series that rules and panels may read."""
+    ours = {name for each in everything() for name in each.prometheus_series}
+    return frozenset({UP, "target_info"} | ours | {each.name for each in outside.ALL})
 
 
 def page() -> str:
@@ -43,6 +54,8 @@ def page() -> str:
     for owner, definitions in OWNERS.items():
         parts.append(f"\n## {owner}\n\n| Prometheus | OpenTelemetry | kind, unit | what it says |\n|---|---|---|---|\n")
         parts += [_row(definition) for definition in definitions]
+    parts.append(_FROM_OTHERS)
+    parts += [f"| `{each.name}` | {', '.join(each.labels)} | {each.meaning} |\n" for each in outside.ALL]
     return "".join(parts)
 
 

@@ -1,6 +1,6 @@
 """All rules, as Prometheus reads them and as the Prometheus operator's resource."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -25,9 +25,20 @@ _HANDY = (
 )
 
 
+# The alerts that are not about an objective, by their group.
+_CAUSES: Mapping[str, Callable[[], Iterable[Alert]]] = {
+    "processes": alerts.processes,
+    "stores": alerts.stores,
+    "outboxes": alerts.outboxes,
+    "ledger": alerts.ledger,
+    "invariants": alerts.invariants,
+    "jobs": alerts.jobs,
+}
+
+
 def all_alerts() -> list[Alert]:
     """Those of the objectives, and the others."""
-    groups = (alerts.processes(), alerts.stores(), alerts.outboxes(), alerts.ledger(), alerts.invariants())
+    groups = [build() for build in _CAUSES.values()]
     return [*(alert for each in objectives() for alert in each.alerts()), *(a for group in groups for a in group)]
 
 
@@ -41,11 +52,7 @@ def groups() -> list[dict[str, Any]]:
     return [
         _group("rates", _HANDY),
         *(_group(f"slo-{each.name}", [*each.rules(), *each.alerts()]) for each in objectives()),
-        _group("processes", alerts.processes()),
-        _group("stores", alerts.stores()),
-        _group("outboxes", alerts.outboxes()),
-        _group("ledger", alerts.ledger()),
-        _group("invariants", alerts.invariants()),
+        *(_group(name, build()) for name, build in _CAUSES.items()),
     ]
 
 

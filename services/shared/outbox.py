@@ -71,6 +71,16 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Parked:
+    """An event that its receiver has refused for good, and why."""
+
+    id: str
+    topic: str
+    at: datetime
+    error: str
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that another service has to be told."""
 
@@ -146,6 +156,27 @@ class Outbox:
             {"_id": id},
             {"$set": {"parked_at": datetime.now(UTC), "error": error}, "$unset": {"due_at": "", "waiting_since": ""}},
         )
+
+    async def parked(self, limit: int) -> list[Parked]:
+        """Events that were given up, oldest first."""
+        ever = {"$gt": datetime.fromtimestamp(0, UTC)}
+        rows = self._events.find({"parked_at": ever}, {"payload": 0}, sort=[("parked_at", 1)], limit=limit)
+        return [Parked(row["_id"], row["topic"], row["parked_at"], row.get("error", "")) async for row in rows]
+
+    async def unpark(self, id: str) -> bool:
+        """Has a parked event delivered after all; False if there is no such one."""
+        now = datetime.now(UTC)
+        again = {"attempts": 0, "due_at": now, "waiting_since": now}
+        return await self._unparked(id, {"$set": again, "$unset": {"parked_at": "", "error": ""}})
+
+    async def settle(self, id: str, why: str) -> bool:
+        """Notes that a parked event has been dealt with in another way; False if there is no such one."""
+        done = {"delivered_at": datetime.now(UTC), "settled": why}
+        return await self._unparked(id, {"$set": done, "$unset": {"parked_at": ""}})
+
+    async def _unparked(self, id: str, change: Document) -> bool:
+        done = await self._events.update_one({"_id": id, "parked_at": {"$exists": True}}, change)
+        return done.matched_count == 1
 
     async def sample(self) -> Sample:
         """How it stands now."""

@@ -9,7 +9,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from alliance.partners.v1 import partners_pb2 as pb
-from services.shared import identity, outbox
+from services.shared import identity, outbox, parked
 from services.shared.errors import (
     Aborted,
     AlreadyExists,
@@ -221,11 +221,47 @@ async def test_one_poisoned_event_does_not_hold_the_others(ready: Database, rece
     async with relaying(ready, receiver) as relay:
         await asyncio.gather(*(order(ready, relay, name) for name in ("a", "bad", "b")))
     assert sorted(receiver.got) == ["a", "b"]
-    parked = await ready["outbox"].find_one({"_id": "event-partner_1-bad"})
-    assert parked is not None
-    assert parked["error"] == "BAD: bad"
-    assert "due_at" not in parked
+    row = await ready["outbox"].find_one({"_id": "event-partner_1-bad"})
+    assert row is not None
+    assert row["error"] == "BAD: bad"
+    assert "due_at" not in row
     assert await Outbox(ready).pending(["event-partner_1-bad"])
+
+
+async def test_an_operator_has_what_was_refused_delivered_after_all_or_settles_it(
+    ready: Database, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+):
+    events = Outbox(ready)
+
+    async def said(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        status = await parked.run(events, arguments)
+        return status, capsys.readouterr().out
+
+    receiver.fail = lambda ids: InvalidArgument("bad", reason="BAD")
+    async with relaying(ready, receiver) as relay:
+        for name in ("first", "second"):
+            await order(ready, relay, name)
+        status, listed = await said("list")
+        assert (status, listed.splitlines()[-1]) == (0, "2 parked")
+        assert [line.split("  ")[::3] for line in listed.splitlines()[:-1]] == [
+            ["event-partner_1-first", "BAD: bad"],
+            ["event-partner_1-second", "BAD: bad"],
+        ]
+        receiver.fail = lambda _: None
+        assert await said("again", "event-partner_1-first") == (0, "event-partner_1-first: done\n")
+        await until(lambda: receiver.got == ["first"])
+    assert (await said("settle", "event-partner_1-second", "--why", "Ada: paid by hand"))[0] == 0
+    assert await said("list") == (0, "0 parked\n")
+    row = await ready["outbox"].find_one({"_id": "event-partner_1-second"})
+    assert row is not None
+    assert row["settled"] == "Ada: paid by hand"
+    assert not await events.pending(["event-partner_1-second"])
+    assert (await events.sample()).parked == 0
+    # What is not parked is not touched.
+    for action in (("again",), ("settle", "--why", "Ada: again")):
+        status, told = await said(*action, "event-partner_1-first")
+        assert (status, told) == (1, "event-partner_1-first: there is no parked event of that id\n")
 
 
 async def test_a_defect_on_the_other_side_is_tried_again_later(ready: Database, receiver: Receiver):

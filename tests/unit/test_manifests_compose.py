@@ -10,7 +10,7 @@ import yaml
 
 from deploy import credentials
 from deploy.checks import compose, recipe
-from tests.unit.test_manifests import DEPLOY, copied
+from tests.support.manifests import DEPLOY, copied
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from deploy import callers
 from deploy.checks import references
 from deploy.checks.render import render
 from deploy.checks.resources import Overlay
-from tests.unit.test_manifests import DEPLOY, Broken
+from tests.support.manifests import DEPLOY, Broken
 
 
-@pytest.fixture(scope="module")
-def production() -> Overlay:
-    return render(DEPLOY, "production")
+@pytest.fixture
+def production(rendered: dict[str, Overlay]) -> Overlay:
+    return rendered["production"]
 
 
 def no_certificate(broken: Broken) -> None:

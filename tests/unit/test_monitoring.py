@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.monitoring import catalogue, rules
+from deploy.monitoring import catalogue, outside, rules
 from deploy.monitoring.__main__ import files, stale
 from deploy.monitoring.dashboards import dashboards
 
@@ -94,6 +94,7 @@ def test_panels_read_series_that_there_are(dashboard: Any):
 
 def test_labels_that_are_asked_for_are_labels_of_the_metric():
     known = {name: set(each.labels) for each in catalogue.everything() for name in each.prometheus_series}
+    known |= {each.name: set(each.labels) for each in outside.ALL}
     texts = [rule.expression for rule in (*rules.all_records(), *rules.all_alerts())]
     texts += [query for each in dashboards() for panel in each.panels for query in panel.queries.values()]
     asked = 0
@@ -262,7 +263,26 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'alliance_rewards_swept_time_seconds{job="rewards"}': "0x75"},
         {'alliance_rewards_swept_time_seconds{job="rewards"}': "0+60x75"},
     ),
-    # Of a day, see below.
+    "JobFailed": (
+        {'kube_job_failed{namespace="a",job_name="rewards-migrate-0-1-0",condition="true"}': "1x75"},
+        {
+            'kube_job_failed{namespace="a",job_name="rewards-migrate-0-1-0",condition="true"}': "0x75",
+            'kube_job_failed{namespace="a",job_name="rewards-migrate-0-1-0",condition="false"}': "1x75",
+            'kube_job_failed{namespace="a",job_name="rewards-invariants-29000000",condition="true"}': "1x75",
+        },
+    ),
+    "JobUnfinished": (
+        {'kube_job_status_active{namespace="a",job_name="mongodb-init"}': "1x75"},
+        {'kube_job_status_active{namespace="a",job_name="mongodb-init"}': "1x40 0x35"},
+    ),
+    # Of a day, see below: one that never succeeded, and one that does every six hours.
+    "BackupOverdue": (
+        {'kube_cronjob_created{namespace="a",cronjob="backup"}': "0x1500"},
+        {
+            'kube_cronjob_created{namespace="a",cronjob="backup"}': "0x1500",
+            'kube_cronjob_status_last_successful_time{namespace="a",cronjob="backup"}': "0x400 64800x1100",
+        },
+    ),
     "InvariantNotChecked": (
         {f'{CHECKED}{{job="rewards",invariant="ledger_log"}}': "0x1500"},
         {f'{CHECKED}{{job="rewards",invariant="ledger_log"}}': "0+60x1500"},
@@ -303,7 +323,7 @@ def test_each_alert_fires_when_it_should_and_else_not(group: dict[str, Any], tmp
     tests = []
     for name in dict.fromkeys(rule["alert"] for rule in group["rules"] if "alert" in rule):
         firing, quiet = CASES[name]
-        at = "24h" if name == "InvariantNotChecked" else "74m"
+        at = "24h" if name in ("InvariantNotChecked", "BackupOverdue") else "74m"
         expression = f'group(ALERTS{{alertname="{name}",alertstate="firing"}})'
         tests.append(case(firing, at, expression, [{"labels": "{}", "value": 1}]))
         tests.append(case(quiet, at, expression, []))

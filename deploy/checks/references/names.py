@@ -4,8 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from deploy.checks.resources import Overlay, Resource, Workload, title
+from services.shared.metrics import catalogue
+from services.shared.metrics.definition import Kind
 
 _CLUSTER_WIDE = ("Namespace",)
+_GAUGES = frozenset(
+    each.prometheus_name for each in catalogue.definitions(catalogue) if each.kind is Kind.GAUGE and not each.attributes
+)
 
 
 def errors(overlay: Overlay) -> Iterator[str]:
@@ -68,6 +73,9 @@ def _of_scaler(scaler: Resource, overlay: Overlay) -> Iterator[str]:
         yield f"{title(scaler)} and spec.replicas of {title(target)} contradict each other; leave replicas out"
     if spec["minReplicas"] > spec["maxReplicas"]:
         yield f"{title(scaler)} has minReplicas above maxReplicas"
+    for metric in spec["metrics"]:
+        if metric["type"] == "Pods" and metric["pods"]["metric"]["name"] not in _GAUGES:
+            yield f"{title(scaler)} measures {metric['pods']['metric']['name']}, which is no gauge of a process"
     for workload in overlay.workloads:
         if workload.resource is target:
             for container in workload.containers:
