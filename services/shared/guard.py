@@ -104,7 +104,7 @@ class Guard(aio.ServerInterceptor):
             in_flight.add(1)
             try:
                 await enter(context)
-                if (entered := limit.enter()) is None:
+                if (entered := limit.enter(context.time_remaining() or 0.0)) is None:
                     raise TOO_MUCH.error()
                 try:
                     response = await handler.unary_unary(request, context)

@@ -8,7 +8,8 @@ By Little's law the number in flight is the rate times the wait. So while calls 
 let in as are answered within that time at the rate that is being reached; while they do not, and callers are turned
 away, a tenth more in each window. The rate does not depend on why calls are slow. Of a hundred callers who wait for
 the same lock, as many are let in as get it in time, and when the last of them is gone the limit is, too: a queue that
-empties was a crowd, not a flood (Nichols and Jacobson, Controlling Queue Delay, 2012).
+empties was a crowd, not a flood (Nichols and Jacobson, Controlling Queue Delay, 2012). In time is what the caller says:
+a call may have to wait for half of the time that it has left.
 
 A method that takes long by nature is judged by how long it takes when it is alone. And while nobody at all is answered
 for still longer, no crowd is let in to wait for it.
@@ -29,6 +30,8 @@ _INCREASE = 1.1
 _FEWEST = 8
 _CROWD = 32
 _STALLED_TIMES = 1.25
+# However long a caller says that it has, the queue is no longer than this many times the usual one.
+_MOST_PATIENCE = 10.0
 
 
 class Limit:
@@ -56,15 +59,17 @@ class Limit:
         self._peak = 0
         self._open_window(clock())
 
-    def enter(self) -> float | None:
-        """When the call begins, for `leave`; None if it is one too many."""
+    def enter(self, left_seconds: float = 0.0) -> float | None:
+        """When the call begins, for `leave`; None if it is one too many, for a call that has so long left."""
         now = self._clock()
+        patience = min(max(left_seconds / 2 / self._target, 1.0), _MOST_PATIENCE)
         if self.in_flight == 0:
             if now - self._answered_at >= _WINDOW_SECONDS:
                 self.limit = max(self.limit, self._start)
                 self._open_window(now)
             self._answered_at = now
-        if self.in_flight >= self.limit or (self.in_flight >= _CROWD and self._stalled(now)):
+        most = min(self.limit * patience, self.most)
+        if self.in_flight >= most or (self.in_flight >= _CROWD * patience and self._stalled(now)):
             self._turned_away = True
             return None
         self.in_flight += 1

@@ -30,7 +30,8 @@ _SHOWN = 20
 _OVERLOAD = "overload"
 _CROWD = 40
 _GOODPUT_SHARE = 0.8
-_SILENT_SHARE = 0.1
+_SILENT_SHARE = 0.01
+_TOLD_SECONDS = 0.5
 _FINDING_OUT_SECONDS = 4.0
 _INSIDE = "ALLIANCE_DRILL_INSIDE"
 
@@ -122,6 +123,8 @@ async def overload(ground: Ground, scale: Scale, tally: Tally) -> None:
     verdict = await judge(cast, told)
     verdict.doubled = 0
     verdict.findings += [f"{times} times {other}" for other, times in (peak.other + first.other + flood.other).items()]
+    if flood.told_p99_seconds > _TOLD_SECONDS:
+        verdict.findings.append(f"it took {flood.told_p99_seconds:.2f} s to be told that there is too much to do")
     if flood.silent > _SILENT_SHARE * flood.offered:
         verdict.findings.append(f"{flood.silent} of {flood.offered} were not told at once that there is too much to do")
     if tally.goodput_at_3x_vs_peak < _GOODPUT_SHARE:

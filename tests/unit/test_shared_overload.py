@@ -16,9 +16,9 @@ class Service:
         self.waiting: list[float] = []
         self.refused = 0
 
-    def offer(self, calls: int) -> None:
+    def offer(self, calls: int, left_seconds: float = 0.0) -> None:
         for _ in range(calls):
-            began = self.limit.enter()
+            began = self.limit.enter(left_seconds)
             if began is None:
                 self.refused += 1
             else:
@@ -89,6 +89,19 @@ def test_a_crowd_that_waits_for_one_lock_is_no_flood():
     waits += service.work(2.0)
     assert service.refused == 0
     assert max(waits) > 1.8
+
+
+def test_who_has_more_time_may_join_a_longer_queue():
+    service = Service(0.1, target_seconds=2.0)
+    service.flood(60, per_tenth=3)
+    service.offer(100, left_seconds=5)
+    few, refused = len(service.waiting), service.refused
+    assert few <= 1.3 * service.limit.limit
+    service.offer(100, left_seconds=30)
+    assert service.refused == refused
+    # However long that may be.
+    service.offer(1_000, left_seconds=1e9)
+    assert len(service.waiting) <= 10 * service.limit.limit + 1
 
 
 def test_when_the_crowd_is_gone_all_are_let_in_again():
