@@ -250,8 +250,10 @@ class RewardsRpc(RewardsServiceServicer):
         async def effect(tx: Transaction) -> pb.RunSettlementResponse:
             return pb.RunSettlementResponse(settlement=self._to.settlement(await self._settlements.run(tx)))
 
-        async with self._settlements.turn:
+        async def run() -> pb.RunSettlementResponse:
             return (await self._once(request, pb.RunSettlementResponse, effect)).response
+
+        return await self._settlements.in_its_own_time(f"{current_caller().scope}/{request.request_id}", run)
 
     async def BatchGetSettlements(
         self, request: pb.BatchGetSettlementsRequest, context: Context

@@ -460,13 +460,14 @@ async def test_spends_between_two_cuts_are_the_same_whenever_asked(ledger: Ledge
     first = await ledger.cut(time.now)
     await spend(7)
     second = await ledger.cut(time.now)
-    early, late = await ledger.spends({}, first.heads), await ledger.spends(first.heads, second.heads)
+    early = [spend async for spend in ledger.spends({}, first.heads)]
+    late = [spend async for spend in ledger.spends(first.heads, second.heads)]
     assert [sum(lot.points for lot in spend.entry.lots) for spend in early + late] == [10] * 6 + [7] * 6
     assert {spend.entry.partner for spend in early} == {SHOP}
     assert max(spend.at for spend in early) <= first.at < min(spend.at for spend in late)
     assert max(spend.at for spend in late) <= second.at
     await spend(3)
-    assert await ledger.spends(first.heads, second.heads) == late
+    assert [spend async for spend in ledger.spends(first.heads, second.heads)] == late
 
 
 async def busy(ledger: Ledger) -> None:

@@ -101,11 +101,11 @@ async def test_r7_a_spend_that_is_settled_is_paid_back_in_the_next_settlement(le
     first = await ledger.cut(time.now)
     await ledger.reverse(capture, "member_1", 30)
     second = await ledger.cut(time.now)
-    early = positions(lines(await ledger.spends({}, first.heads)), {})
-    late = positions(lines(await ledger.spends(first.heads, second.heads)), {})
+    early = positions(lines([spend async for spend in ledger.spends({}, first.heads)]), {})
+    late = positions(lines([spend async for spend in ledger.spends(first.heads, second.heads)]), {})
     assert {p.partner_id: p.net_micros for p in early} == {A: -500_000, B: -300_000, SHOP: 800_000}
     assert {p.partner_id: p.net_micros for p in late} == {B: 300_000, SHOP: -300_000}, "b's points expire last"
-    both = lines(await ledger.spends({}, second.heads))
+    both = lines([spend async for spend in ledger.spends({}, second.heads)])
     assert [(row.debtor_partner_id, row.creditor_partner_id, row.reverses) for row in both] == [
         (A, SHOP, False),
         (B, SHOP, False),

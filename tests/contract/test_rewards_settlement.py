@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from alliance.rewards.v1 import ledger_pb2
 from alliance.rewards.v1 import rewards_pb2 as pb
+from alliance.rewards.v1.ledger_pb2_grpc import LedgerServiceStub
 from services.shared.errors import DeadlineExceeded, DomainError, InvalidArgument, PermissionDenied, Unavailable
 from services.shared.ids import new_id
-from tests.contract.rewards_world import CENT, World, claim, rewards_world
+from services.shared.proto import timestamp
+from tests.contract.rewards_world import CENT, LATER, World, claim, rewards_world
 from tests.support.errors import refused
 from tests.support.service import OPERATOR, member, partner, request_id
 
@@ -101,6 +104,45 @@ async def test_p5_a_rerun_gives_the_stored_settlement_and_the_next_one_begins_wh
     assert list(listed) == [third, second, first]
     got = (await world.call("BatchGetSettlements", pb.BatchGetSettlementsRequest(ids=[first.id, "x"]))).settlements
     assert list(got) == [first]
+
+
+async def test_p5_a_settlement_that_takes_longer_than_a_call_is_made_all_the_same(world: World):
+    brand, shop = await world.new_partner(), await world.new_partner()
+    ledger = world.process.client(LedgerServiceStub)
+    people = [new_id("member") for _ in range(1_000)]
+    lot = pb.Lot(
+        issuer_partner_id=brand, points=1, unit_value={"currency": "EUR", "micros": CENT}, expires_at=timestamp(LATER)
+    )
+    last = await world.settle()
+    for kind, fields in (
+        ("issue", {"lots": [lot]}),
+        ("hold", {"points": 1, "expires_at": timestamp(LATER)}),
+        ("capture", {"points": 1, "partner_id": shop}),
+    ):
+        commands = []
+        for id in people:
+            of_hold = {"hold_id": f"hold/{id}"} if kind == "capture" else {}
+            commands.append(
+                ledger_pb2.Command(request_id=f"{kind}/{id}", **{kind: {"member_id": id, **fields, **of_hold}})
+            )
+        posted = await ledger.call(
+            ledger.stub.BatchPost, ledger_pb2.BatchPostRequest(commands=commands), caller=OPERATOR, timeout_seconds=20
+        )
+        assert not any(outcome.HasField("refusal") for outcome in posted.outcomes)
+    await ledger.close()
+    request = pb.RunSettlementRequest(request_id=request_id())
+    reasons = set()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                made = (await world.call("RunSettlement", request, OPERATOR, timeout_seconds=0.1)).settlement
+                break
+            except (Unavailable, DeadlineExceeded) as error:
+                reasons.add(error.reason)
+    assert reasons, "no call had time enough"
+    assert reasons <= {"SETTLEMENT_RUNNING", "DEADLINE_EXCEEDED"}
+    assert (made.number, made.lines) == (last.number + 1, 1_000)
+    assert positions(made) == {brand: -1_000 * CENT, shop: 1_000 * CENT}
 
 
 async def test_p5_settlements_at_once_settle_each_spend_once(world: World):

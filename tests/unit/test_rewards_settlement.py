@@ -1,14 +1,19 @@
 """Netting: exact, to the cent, and summing to zero."""
 
+import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rewards.domain.settlement import CENT, Line, lines, lines_hash, positions
 from services.rewards.ledger.model import Lot
 from services.rewards.ledger.postings import Entry, EntryKind, Spend
+from services.rewards.service.settlements import SettlementRunning, Settlements
+from services.shared.client import set_deadline, time_left
 
 PARTNERS = [f"partner_{name}" for name in "abcde"]
 
@@ -90,3 +95,22 @@ def test_p5_the_hash_is_over_every_line_in_order(rows: list[Line]):
     assert lines_hash([*rows, line("a", "b", 1)]) != lines_hash(rows)
     if len(set(rows)) > 1:
         assert lines_hash(rows[::-1]) != lines_hash(rows) or rows == rows[::-1]
+
+
+async def test_p5_who_asks_again_for_what_takes_longer_than_a_call_gets_what_came_of_it():
+    nobody: Any = None
+    settlements = Settlements(nobody, nobody, nobody, nobody)
+    begun, may_end = [], asyncio.Event()
+
+    async def work() -> int:
+        begun.append(time_left(1_000))
+        await may_end.wait()
+        return 7
+
+    set_deadline(0.05)
+    with pytest.raises(SettlementRunning):
+        await settlements.in_its_own_time("operator/1", work)
+    may_end.set()
+    set_deadline(None)
+    assert await settlements.in_its_own_time("operator/1", work) == 7
+    assert begun == [1_000], "once, and not in the time of the call"

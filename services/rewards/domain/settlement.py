@@ -8,7 +8,7 @@ next settlement; the largest remainder method (Hamilton's) keeps the cents summi
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -98,29 +98,58 @@ def lines(spends: Iterable[Spend]) -> list[Line]:
     return found
 
 
-def lines_hash(lines: Sequence[Line]) -> str:
-    """SHA-256, in hex, over everything that the lines say, in order."""
-    digest = hashlib.sha256()
-    for line in lines:
+class Netting:
+    """What lines sum to, and the hash over them; they come one after the other, so that they may be many."""
+
+    def __init__(self, carried: Mapping[str, int]) -> None:
+        """`carried`: micros of each partner from the settlement before."""
+        self.lines = 0
+        self._carried = carried
+        self._receivable: defaultdict[str, int] = defaultdict(int)
+        self._payable: defaultdict[str, int] = defaultdict(int)
+        self._digest = hashlib.sha256()
+
+    def add(self, line: Line) -> None:
+        """The next line."""
+        self.lines += 1
+        self._receivable[line.creditor_partner_id] += line.amount_micros
+        self._payable[line.debtor_partner_id] += line.amount_micros
         way = "|reverses" if line.reverses else ""
-        digest.update(
+        self._digest.update(
             f"{line.id}|{line.redemption_id}|{line.claim_id}|{line.debtor_partner_id}|{line.creditor_partner_id}|"
             f"{line.points}|{line.unit_value_micros}|{line.spent_at.isoformat()}{way}\n".encode()
         )
-    return digest.hexdigest()
+
+    @property
+    def lines_hash(self) -> str:
+        """SHA-256, in hex, over everything that the lines say, in order."""
+        return self._digest.hexdigest()
+
+    def positions(self) -> tuple[Position, ...]:
+        """By partner id; every partner with a line, or with something carried from the last settlement."""
+        receivable, payable, carried = self._receivable, self._payable, self._carried
+        partners = sorted(receivable.keys() | payable.keys() | {id for id, micros in carried.items() if micros})
+        exact = {id: receivable[id] - payable[id] + carried.get(id, 0) for id in partners}
+        due = {id: micros // CENT * CENT for id, micros in exact.items()}  # rounded down, towards minus infinity
+        short = -sum(due.values()) // CENT
+        for id in sorted(partners, key=lambda id: (due[id] - exact[id], id))[:short]:
+            due[id] += CENT
+        return tuple(Position(id, receivable[id], payable[id], due[id], exact[id] - due[id]) for id in partners)
+
+
+def netted(lines: Iterable[Line], carried: Mapping[str, int]) -> Netting:
+    """All of a settlement's lines, added up."""
+    netting = Netting(carried)
+    for line in lines:
+        netting.add(line)
+    return netting
+
+
+def lines_hash(lines: Iterable[Line]) -> str:
+    """As `Netting.lines_hash`."""
+    return netted(lines, {}).lines_hash
 
 
 def positions(lines: Iterable[Line], carried: Mapping[str, int]) -> tuple[Position, ...]:
-    """By partner id; every partner with a line, or with something carried from the last settlement."""
-    receivable: defaultdict[str, int] = defaultdict(int)
-    payable: defaultdict[str, int] = defaultdict(int)
-    for line in lines:
-        receivable[line.creditor_partner_id] += line.amount_micros
-        payable[line.debtor_partner_id] += line.amount_micros
-    partners = sorted(receivable.keys() | payable.keys() | {id for id, micros in carried.items() if micros})
-    exact = {id: receivable[id] - payable[id] + carried.get(id, 0) for id in partners}
-    due = {id: micros // CENT * CENT for id, micros in exact.items()}  # rounded down, towards minus infinity
-    short = -sum(due.values()) // CENT
-    for id in sorted(partners, key=lambda id: (due[id] - exact[id], id))[:short]:
-        due[id] += CENT
-    return tuple(Position(id, receivable[id], payable[id], due[id], exact[id] - due[id]) for id in partners)
+    """As `Netting.positions`."""
+    return netted(lines, carried).positions()

@@ -1,6 +1,7 @@
 """The ledger as the rest of the service sees it: post commands, read accounts, entries and spends."""
 
 import asyncio
+import heapq
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -235,18 +236,26 @@ class Ledger:
         first = [await self.log.block(each.partition, 1) for each in self.engines]
         return min((block.at for block in first if block), default=None)
 
-    async def spends(self, after: Mapping[str, int], until: Mapping[str, int]) -> list[Spend]:
+    async def spends(self, after: Mapping[str, int], until: Mapping[str, int]) -> AsyncIterator[Spend]:
         """What was spent between two cuts' heads, by time and then by place in the log. The same for ever."""
-        found: list[Spend] = []
-        for each in self.engines:
-            seq, last = after.get(str(each.partition), 0) + 1, until[str(each.partition)]
-            while seq <= last:
-                for block in await self.log.read(each.partition, seq):
-                    if block.seq <= last:
-                        found += spends(block)
-                    seq = block.seq + 1
-                    await asyncio.sleep(0)
-        return sorted(found)
+        logs = [self._spends(n, after.get(str(n), 0) + 1, until[str(n)]) for n in range(len(self.engines))]
+        waiting = [(spend, number) for number, log in enumerate(logs) if (spend := await anext(log, None))]
+        heapq.heapify(waiting)
+        while waiting:
+            spend, number = waiting[0]
+            yield spend
+            if following := await anext(logs[number], None):
+                heapq.heapreplace(waiting, (following, number))
+            else:
+                heapq.heappop(waiting)
+
+    async def _spends(self, partition: int, seq: int, last: int) -> AsyncIterator[Spend]:
+        while seq <= last:
+            for block in await self.log.read(partition, seq):
+                for spend in spends(block) if block.seq <= last else ():
+                    yield spend
+                seq = block.seq + 1
+                await asyncio.sleep(0)
 
     async def due(self, at: int, limit: int) -> list[str]:
         """Members on whose accounts time has something to do that nobody has come across, longest overdue first; it

@@ -23,19 +23,23 @@ class SettlementStore:
         self._settlements = database["settlements"]
         self._lines = database["settlement_lines"]
 
-    async def add(self, tx: Transaction, settlement: Settlement, lines: Sequence[Line]) -> None:
+    async def add_lines(self, settlement_id: str, place: int, lines: Sequence[Line]) -> None:
+        """Stores lines of a settlement that is to be added, from that place on. There are too many of them for a
+        transaction: without their settlement nobody sees them.
+        """
+        rows = [_line_document(settlement_id, place + number, line) for number, line in enumerate(lines)]
+        await self._lines.insert_many(rows)
+
+    async def add(self, tx: Transaction, settlement: Settlement) -> None:
+        """Adds a settlement whose lines are stored; LostRace if its number has been given meanwhile."""
         row = asdict(settlement)
         row |= {"_id": row.pop("id"), "order": f"{settlement.number:010d}"}
         with racing():
             await self._settlements.insert_one(row, session=tx.session)
-        if lines:
-            rows = [_line_document(settlement.id, place, line) for place, line in enumerate(lines)]
-            await self._lines.insert_many(rows, session=tx.session)
 
-    async def last(self, tx: Transaction | None = None) -> Settlement | None:
+    async def last(self) -> Settlement | None:
         """The one with the highest number."""
-        session = tx.session if tx else None
-        rows = self._settlements.find({"number": {"$gt": 0}}, sort=[("number", -1)], limit=1, session=session)
+        rows = self._settlements.find({"number": {"$gt": 0}}, sort=[("number", -1)], limit=1)
         return next(iter([settlement_of(row) async for row in rows]), None)
 
     async def settlements(self, ids: Sequence[str]) -> list[Settlement]:

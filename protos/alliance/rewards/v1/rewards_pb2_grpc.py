@@ -364,7 +364,8 @@ class RewardsServiceServicer:
     def RunSettlement(self, request, context):
         """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
         partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
-        empty. Of several at once each begins where the one before it ended.
+        empty. Of several at once each begins where the one before it ended. UNAVAILABLE / SETTLEMENT_RUNNING if it takes
+        longer than the call has time: it goes on, and the same request sent again answers what came of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -127,7 +127,8 @@ class RewardsServiceStub:
     RunSettlement: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.RunSettlementRequest, _rewards_pb2.RunSettlementResponse]
     """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
     partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
-    empty. Of several at once each begins where the one before it ended.
+    empty. Of several at once each begins where the one before it ended. UNAVAILABLE / SETTLEMENT_RUNNING if it takes
+    longer than the call has time: it goes on, and the same request sent again answers what came of it.
     """
     BatchGetSettlements: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetSettlementsRequest, _rewards_pb2.BatchGetSettlementsResponse]
     """Settlements by id: those found; at most 1,000 ids."""
@@ -247,7 +248,8 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     RunSettlement: _aio.UnaryUnaryMultiCallable[_rewards_pb2.RunSettlementRequest, _rewards_pb2.RunSettlementResponse]  # type: ignore[assignment]
     """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
     partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
-    empty. Of several at once each begins where the one before it ended.
+    empty. Of several at once each begins where the one before it ended. UNAVAILABLE / SETTLEMENT_RUNNING if it takes
+    longer than the call has time: it goes on, and the same request sent again answers what came of it.
     """
     BatchGetSettlements: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchGetSettlementsRequest, _rewards_pb2.BatchGetSettlementsResponse]  # type: ignore[assignment]
     """Settlements by id: those found; at most 1,000 ids."""
@@ -490,7 +492,8 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_rewards_pb2.RunSettlementResponse, _abc.Awaitable[_rewards_pb2.RunSettlementResponse]]:
         """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
         partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
-        empty. Of several at once each begins where the one before it ended.
+        empty. Of several at once each begins where the one before it ended. UNAVAILABLE / SETTLEMENT_RUNNING if it takes
+        longer than the call has time: it goes on, and the same request sent again answers what came of it.
         """
 
     @_abc_1.abstractmethod
