@@ -1,20 +1,18 @@
-"""The four services' own answers, replayed from memory: `python -m tests.bench.recorded <port> <file>`.
+"""The four services' own answers, replayed from memory: `python -m tests.bench.recorded <port>... <file>`.
 
 So cheap that the gateway is what is measured, and to the byte what the services answer. An answer to several keys is
 the answers to each of them, one behind the other: so protobuf encodes what is repeated.
 """
 
 import asyncio
+import gc
 import pickle
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import grpc
 import uvloop
-from google.protobuf.message import Message
-from grpc import aio
 
 from alliance.accounts.v1 import accounts_pb2
 from alliance.accounts.v1.accounts_pb2_grpc import AccountsServiceStub
@@ -26,6 +24,7 @@ from alliance.rewards.v1 import rewards_pb2
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
 from services.shared.client import Client
 from services.shared.identity import Signer
+from tests.bench.http2 import Server
 
 # What is asked for: drop-offs of a member, members of the list.
 PAGES = (5, 20)
@@ -111,35 +110,43 @@ _KEYS: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Replay(grpc.GenericRpcHandler):
-    """Answers what was recorded; UNIMPLEMENTED for any other method."""
+class Replay:
+    """Answers what was recorded; None for any other method."""
 
     def __init__(self, answers: Answers) -> None:
-        self._handlers = {name: self._handler(*_KEYS[name], answers[name]) for name in answers}
+        self._methods = {name: self._method(*_KEYS[name], answers[name]) for name in answers}
 
-    def service(self, details: grpc.HandlerCallDetails) -> Any:
-        """The handler of a method."""
-        return self._handlers.get(details.method.rpartition("/")[2])
+    def __call__(self, path: str, message: bytes) -> bytes | None:
+        """The answer of a method to a request."""
+        method = self._methods.get(path.rpartition("/")[2])
+        return None if method is None else method(message)
 
-    def _handler(self, request_type: Any, keys: str, answers: Mapping[tuple[int, str], bytes]) -> Any:
+    def _method(
+        self, request_type: Any, keys: str, answers: Mapping[tuple[int, str], bytes]
+    ) -> Callable[[bytes], bytes]:
         paged = "page" in request_type.DESCRIPTOR.fields_by_name
 
-        async def answer(request: Message, _: Any) -> bytes:
-            first = request.page.first if paged else 0  # type: ignore[attr-defined]
+        def answer(message: bytes) -> bytes:
+            request = request_type.FromString(message)
+            first = request.page.first if paged else 0
             if not keys:
                 return answers[first, ""]
             return b"".join([answers[first, key] for key in getattr(request, keys)])
 
-        return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=request_type.FromString)
+        return answer
 
 
-async def main(port: str, answers: Answers) -> None:
-    server = aio.server()
-    server.add_generic_rpc_handlers((Replay(answers),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
+async def main(ports: Sequence[str], answers: Answers) -> None:
+    """Each port is a service with connections of its own, as they are in life; any of them answers everything."""
+    loop = asyncio.get_running_loop()
+    replay = Replay(answers)
+    for port in ports:
+        await loop.create_server(lambda: Server(replay), "127.0.0.1", int(port))
+    await loop.create_future()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], pickle.loads(Path(sys.argv[2]).read_bytes())))  # noqa: S301 - rig wrote it
+    *listening, file = sys.argv[1:]
+    recorded = pickle.loads(Path(file).read_bytes())  # noqa: S301 - rig wrote it
+    gc.freeze()
+    uvloop.run(main(listening, recorded))

@@ -95,9 +95,10 @@ def recording(backend: Backend, folder: Path) -> Path:
 @contextmanager
 def recorded(answers: Path, of: Backend) -> Iterator[Backend]:
     """The answers of a back end, which may be gone by now, from one process."""
-    port = free_port()
-    with process([sys.executable, "-m", "tests.bench.recorded", str(port), str(answers)], dict(os.environ)):
-        targets = dict.fromkeys(SERVICES, f"127.0.0.1:{port}")
+    ports = {name: free_port() for name in SERVICES}
+    command = [sys.executable, "-m", "tests.bench.recorded", *map(str, ports.values()), str(answers)]
+    with process(command, dict(os.environ)):
+        targets = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         yield Backend(of.keys, targets, of.members)
 
 
