@@ -182,6 +182,7 @@ def _budget(limits: RequestLimits) -> Budget:
         root_fields=limits.root_fields,
         fields=limits.fields,
         repetitions=limits.repetitions,
+        overlaps=limits.overlaps,
         cost=limits.cost,
         parts=limits.parts,
     )

@@ -78,7 +78,7 @@ def _several(bodies: list[Any], most: int) -> list[Asked]:
         raise Refusal(400, BAD_USER_INPUT, "Send one request at a time.", reason="BATCHING_NOT_SUPPORTED")
     if not 0 < len(bodies) <= most:
         message = f"A list has 1 to {most} requests; this has {len(bodies)}."
-        raise Refusal(400, BAD_USER_INPUT, message, reason="BATCH_TOO_LARGE", measure="batch", limit=most)
+        raise Refusal(400, BAD_USER_INPUT, message, reason="BATCH_TOO_LARGE", measure="requests in a list", limit=most)
     return [_one(body) for body in bodies]
 
 

@@ -20,6 +20,11 @@ class RequestLimits(BaseSettings):
     root_fields: int = Field(default=50, ge=1, description="fields at the root of an operation")
     fields: int = Field(default=3_000, ge=1, description="fields of a document, fragments counted where they are used")
     repetitions: int = Field(default=100, ge=1, description="how often one name may stand at one place of an answer")
+    overlaps: int = Field(
+        default=5_000,
+        ge=1,
+        description="pairs of fields of one name, or of fragments, at one place: what validation compares",
+    )
     cost: int = Field(default=20_000, ge=1, description="objects that an answer may have at most, mutations count more")
     parts: int = Field(
         default=500, ge=0, description="parts by @defer and @stream; an answer that could have more comes whole"
@@ -95,6 +100,7 @@ class StrangerLimits(RequestLimits):
     body_bytes: int = Field(default=64 << 10, ge=1 << 10, description="largest body of a GraphQL request")
     document_bytes: int = Field(default=16 << 10, ge=1 << 10, description="longest document")
     tokens: int = Field(default=1_000, ge=10, description="tokens of a document")
+    overlaps: int = Field(default=1_000, ge=1, description="pairs at one place that validation compares")
     cost: int = Field(default=5_000, ge=1, description="objects that an answer may have at most")
     parts: int = Field(default=50, ge=0, description="parts by @defer and @stream")
 

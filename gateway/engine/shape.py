@@ -43,6 +43,8 @@ class Budget:
     # How often one name may stand at one place of the answer: validation compares each with each.
     repetitions: int
     cost: int
+    # ... and how many such comparisons there may be in all, of fields and of fragments.
+    overlaps: int = _MOST
     # In how many parts an answer may come; what could have more comes whole.
     parts: int = 0
 
@@ -53,6 +55,15 @@ class _Shape(NamedTuple):
     depth: int = 0
     aliases: int = 0
     fields: int = 0
+
+
+class _Overlap(NamedTuple):
+    """Of a place of the answer and all below it: how often one name stands at one place, and how many pairs there are
+    of fields of one name, or of fragments, at one place.
+    """
+
+    repetitions: int = 0
+    comparisons: int = 0
 
 
 # None while it is being worked out.
@@ -79,13 +90,16 @@ def check_shape(document: DocumentNode, budget: Budget) -> None:
         roots = len(list(fields([node.selection_set], fragments)))
         limit("root fields", roots, budget.root_fields, "ask in several requests")
         limit("fields", shape.fields, budget.fields, "ask in several requests")
-        repetitions = _repetitions([node.selection_set], fragments)
-        limit("repetitions", repetitions, budget.repetitions, "name a field once at each place")
+        overlap = _overlap([node.selection_set], fragments)
+        limit("repetitions", overlap.repetitions, budget.repetitions, "name a field once at each place")
+        limit("overlaps", overlap.comparisons, budget.overlaps, "use fewer fragments at each place, and fields once")
 
 
-def fields(selection_sets: Sequence[SelectionSetNode], fragments: Fragments) -> Iterator[FieldNode]:
-    """The fields of selection sets that are answered together, each fragment's once."""
-    seen: set[str] = set()
+def fields(
+    selection_sets: Sequence[SelectionSetNode], fragments: Fragments, seen: set[str] | None = None
+) -> Iterator[FieldNode]:
+    """The fields of selection sets that are answered together, each fragment's once; `seen` gets the fragments."""
+    seen = set() if seen is None else seen
     pending = list(selection_sets)
     while pending:
         for node in pending.pop().selections:
@@ -146,13 +160,20 @@ def _shape_of_fragment(name: str, fragments: Fragments, known: _Known) -> _Shape
     return shape
 
 
-def _repetitions(selection_sets: Sequence[SelectionSetNode], fragments: Fragments) -> int:
-    """The most fields of one name at one place of the answer."""
+def _overlap(selection_sets: Sequence[SelectionSetNode], fragments: Fragments) -> _Overlap:
+    """Of what is answered together, and of all below it."""
     together: dict[str, list[FieldNode]] = {}
-    for node in fields(selection_sets, fragments):
+    spread: set[str] = set()
+    for node in fields(selection_sets, fragments, spread):
         together.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
-    most = 0
+    most, comparisons = 0, _pairs(len(spread))
     for nodes in together.values():
         below = [node.selection_set for node in nodes if node.selection_set]
-        most = max(most, len(nodes), _repetitions(below, fragments) if below else 0)
-    return most
+        inner = _overlap(below, fragments) if below else _Overlap()
+        most = max(most, len(nodes), inner.repetitions)
+        comparisons += _pairs(len(nodes)) + inner.comparisons
+    return _Overlap(most, comparisons)
+
+
+def _pairs(count: int) -> int:
+    return count * (count - 1) // 2

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("count", nargs="?", type=int, default=100_000)
     count = parser.parse_args().count
     limits = Limits()
-    names = ("depth", "aliases", "root_fields", "fields", "repetitions", "cost")
+    names = ("depth", "aliases", "root_fields", "fields", "repetitions", "overlaps", "cost")
     documents = Documents(
         bind(schema.build(), problem_of),
         Budget(**{name: getattr(limits, name) for name in names}),

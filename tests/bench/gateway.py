@@ -181,7 +181,7 @@ def _line(name: str, measured: Measured) -> Measured:
 
 def documents() -> Documents:
     limits = Limits()
-    names = ("depth", "aliases", "root_fields", "fields", "repetitions", "cost")
+    names = ("depth", "aliases", "root_fields", "fields", "repetitions", "overlaps", "cost")
     return Documents(
         bind(schema.build(), problem_of),
         Budget(**{name: getattr(limits, name) for name in names}),

@@ -44,6 +44,22 @@ async def test_the_same_document_with_smaller_pages_is_answered(gateway: Gateway
         ("{ " + "viewer { kind } " * 1_000 + "}", "tokens"),
         ("{ viewer { " + "kind " * 101 + "} }", "repetitions"),
         ("{ " + ("viewer { partner { " + "points { issued } " * 50 + "} } ") * 3 + "}", "repetitions"),
+        # What validation compares with each other: each fragment with each ...
+        (
+            '{ partner(id: "x") {'
+            + " ".join(f"...f{n}" for n in range(120))
+            + "} }"
+            + "".join(f" fragment f{n} on Partner {{ a{n}: name }}" for n in range(120)),
+            "overlaps",
+        ),
+        # ... and at each level below them, each field with those of its name.
+        (
+            '{ partner(id: "x") {'
+            + " ".join(f"...f{n}" for n in range(60))
+            + "} }"
+            + "".join(f" fragment f{n} on Partner {{ points {{ issued partner {{ id name }} }} }}" for n in range(60)),
+            "overlaps",
+        ),
         # Two fields that lead to the next fragment, twelve times.
         (
             "{ viewer { partner { ...f0 } } }"
@@ -185,12 +201,13 @@ async def test_strangers_alone_cannot_ask_for_the_schema_where_that_is_switched_
 async def test_strangers_have_less_of_each_limit_whoever_sent_the_document_first(
     alliance: FakeAlliance, keys: Path, first: str
 ):
-    limits = StrangerLimits(document_bytes=1_024, tokens=50, depth=3, aliases=2, cost=30)
+    limits = StrangerLimits(document_bytes=1_024, tokens=50, depth=3, aliases=2, overlaps=60, cost=30)
     refused = {
         "bytes": "{ viewer { kind } } #" + "x" * 1_100,
         "tokens": "{ viewer { " + "kind " * 50 + "} }",
         "levels": "{ viewer { partner { points { partner { id } } } } }",
         "aliases": "{ a: viewer { kind } b: viewer { kind } c: viewer { kind } }",
+        "overlaps": "{ viewer { " + "kind " * 12 + "} }",
         "cost": "{ partners(first: 40) { nodes { id } } }",
     }
     async with gateway_with(alliance, keys, stranger_limits=limits) as gateway:
