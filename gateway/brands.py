@@ -21,6 +21,7 @@ from typing import Any
 from services.shared.telemetry import log
 
 STRANGERS = "strangers"
+FOREIGN_PAGE = "This page's origin is declared by another brand than the token's; use a token of that brand."
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?")
 _FIELDS = frozenset(("origins", "trustedOnly", "documents"))
@@ -73,6 +74,10 @@ class Brands:
         return (
             self._trusted_only or (self._strangers_trusted_only and not partner_id) or self.of(partner_id).trusted_only
         )
+
+    def foreign(self, origin: str, partner_id: str) -> bool:
+        """Whether a page is declared, but not by the brand of the token that it shows."""
+        return bool(partner_id) and origin in self.origins and origin not in self.of(partner_id).origins
 
     async def watch(self, every_seconds: float) -> None:
         """Looks for changes, for ever."""

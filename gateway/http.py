@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from gateway.answers import NO_STORE, Answer, Refusal, error_body, formatted, json_of, response
 from gateway.asked import Asked, from_body, from_url
 from gateway.backends import Backends
-from gateway.brands import Brands
+from gateway.brands import FOREIGN_PAGE, Brands
 from gateway.callers import Callers, Session
 from gateway.config import Settings
 from gateway.context import Request
@@ -240,12 +240,8 @@ class GraphQLEndpoint:
 
     def _check_origin(self, http: HttpRequest, session: Session) -> None:
         """A token belongs on the pages of its own brand; on those of another it has been taken along."""
-        origin = http.headers.get("origin")
-        if origin is None or session.stranger or not session.viewer.partner_id or origin not in self.brands.origins:
-            return
-        if origin not in self.brands.of(session.viewer.partner_id).origins:
-            message = "This page's origin is declared by another brand than the token's; use a token of that brand."
-            raise Refusal(403, FORBIDDEN, message, reason="ORIGIN_NOT_ALLOWED")
+        if self.brands.foreign(http.headers.get("origin", ""), session.viewer.partner_id):
+            raise Refusal(403, FORBIDDEN, FOREIGN_PAGE, reason="ORIGIN_NOT_ALLOWED")
 
     def _too_many(self, exceeded: RateExceeded, type: str, request_id: str) -> Answer:
         self.measures.refused(exceeded.error)

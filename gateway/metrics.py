@@ -52,10 +52,10 @@ LIMITED = counter(
     "Requests that were refused since they were beyond a limit; nothing was called for them.",
     attributes={
         "limit": (
-            "body bytes, bytes, tokens, levels, aliases, root fields, fields, repetitions, overlaps or cost of a document, "
-            "requests in a list, rate of the client, seconds of the request, requests in flight, or mutations in flight; and of connections: "
-            "connections, connections of an address, head bytes, head seconds, body seconds, send seconds, or "
-            "pipelined requests"
+            "body bytes, bytes, tokens, levels, aliases, root fields, fields, repetitions, overlaps or cost of a "
+            "document, requests in a list, rate of the client, seconds of the request, requests in flight, or "
+            "mutations in flight; and of connections: connections, connections of an address, head bytes, head "
+            "seconds, body seconds, send seconds, or pipelined requests"
         )
     },
 )

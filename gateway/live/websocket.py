@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.answers import Refusal
 from gateway.asked import Asked, asked_of
-from gateway.brands import Brands
+from gateway.brands import FOREIGN_PAGE, Brands
 from gateway.callers import Callers, Session
 from gateway.config import LiveLimits
 from gateway.limits import RateExceeded
@@ -96,6 +96,7 @@ class _Connection:
         self._live = endpoint.live
         self._limits = endpoint.limits
         self._callers = endpoint.callers
+        self._brands = endpoint.brands
         self._socket = socket
         # None before connection_init.
         self._session: Session | None = None
@@ -200,6 +201,8 @@ class _Connection:
             raise _Close(FORBIDDEN, f"Forbidden: {error}") from error
         except RateExceeded as exceeded:
             raise _Close(TRY_AGAIN_LATER, str(exceeded)) from exceeded
+        if self._brands.foreign(self._socket.headers.get("origin", ""), session.viewer.partner_id):
+            raise _Close(FORBIDDEN, f"Forbidden: {FOREIGN_PAGE}")
         try:
             self._seats.enter_context(self._live.seats.client(session.client, stranger=session.stranger))
         except Full as full:

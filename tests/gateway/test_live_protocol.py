@@ -189,6 +189,28 @@ async def test_pages_of_foreign_origins_are_refused(gateway: Served):
         assert refusal.value.response.status_code == 403
 
 
+async def test_a_token_opens_no_socket_on_another_brands_page(
+    alliance: FakeAlliance, keys: Path, world: World, tmp_path: Path
+):
+    ours, theirs = "https://shop.example", "https://other.example"
+    for brand, origin in ((world.brand, ours), (world.other_brand, theirs)):
+        (tmp_path / f"{brand}.json").write_text(json.dumps({"origins": [origin]}))
+    async with served(alliance, keys, settings={"brands_folder": tmp_path}) as gateway:
+        token = gateway.member(world.member, world.brand)
+        async with socket(gateway.url, token, origin=ours) as client:
+            await client.subscribe(WALLET)
+            assert (await client.next())["walletChanged"]
+        for given in (token, gateway.partner(world.brand)):
+            async with socket(gateway.url, init=False, origin=theirs) as client:
+                await client.say({**INIT, "payload": {"authorization": f"Bearer {given}"}})
+                code, told = await client.closed()
+            assert code == 4403
+            assert "another brand" in told
+        for free in (None, gateway.operator()):
+            async with socket(gateway.url, free, origin=theirs):
+                pass
+
+
 async def test_a_stream_of_events_begins_at_once_is_kept_alive_and_is_not_stored(gateway: Served):
     async with events(gateway.url, None, IMPACT, get=True) as stream:
         assert stream.response.status_code == 200
