@@ -39,7 +39,11 @@ class Commands(CommandListener):
     def succeeded(self, event: CommandSucceededEvent) -> None:
         name = event.command_name
         with self._lock:
-            cell = self._ok.get(name) or self._ok.setdefault(name, self._durations.at(name, "OK"))
+            cell = self._ok.get(name)
+            if cell is None:
+                cell = self._ok[name] = self._durations.at(name, "OK")
+                # From 0 on: of a count that begins with an outage Prometheus would see no increase.
+                self._durations.at(name, "network")
             cell.record(event.duration_micros / 1e6)
 
     def failed(self, event: CommandFailedEvent) -> None:

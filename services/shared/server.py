@@ -133,7 +133,7 @@ class Server:
             except (PyMongoError, TimeoutError) as error:
                 now = False
                 if serving is not False:
-                    log.warning("database unreachable", error=str(error))
+                    log.warning("database unreachable", error=str(error) or f"no answer in {_PING_TIMEOUT_SECONDS:g} s")
             if now != serving:
                 serving = now
                 self._closed = None if now else NO_DATABASE

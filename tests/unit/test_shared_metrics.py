@@ -1,6 +1,7 @@
 """What is counted comes out as it was counted: as Prometheus has it, and in OpenTelemetry's own model."""
 
 import urllib.request
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.export import Histogram, Sum
 from opentelemetry.sdk.resources import Resource
 from prometheus_client.parser import text_string_to_metric_families
+from pymongo.monitoring import CommandSucceededEvent
 
 from deploy.local.embedded import free_port
 from services.shared import telemetry
+from services.shared.commands import Commands
 from services.shared.metrics import catalogue
 from services.shared.metrics.definition import Definition, Kind, counter, gauge, histogram
 from services.shared.metrics.instruments import OVERFLOW, Meter, Spread
@@ -137,3 +140,15 @@ def test_a_taken_port_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SystemExit, match="set ALLIANCE_METRICS_LISTEN to a free one"):
         telemetry.start("shop", metrics_listen=address)
     first.stop()
+
+
+def test_commands_without_an_answer_are_counted_from_nought():
+    """Else the first outage would be a count that appears, and Prometheus would see no increase."""
+    meter = Meter()
+    took = CommandSucceededEvent(timedelta(milliseconds=2), {"ok": 1}, "find", 1, ("db", 27017), 1)
+    Commands(meter).succeeded(took)
+    counts = {
+        dict(labels)["db_response_status_code"]: value
+        for labels, value in read(meter)[f"{catalogue.DATABASE.prometheus_name}_count"].items()
+    }
+    assert counts == {"OK": 1, "network": 0}
