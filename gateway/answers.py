@@ -11,6 +11,7 @@ from graphql import GraphQLError
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import FieldError, field_error, masked
+from gateway.fields import field_of
 from services.shared.telemetry import log, trace_id
 
 _VARY = "Accept, Accept-Encoding, Authorization, Origin"
@@ -76,12 +77,10 @@ class Answer:
 
 
 def _takes_gzip(scope: Scope) -> bool:
-    for name, value in scope["headers"]:
-        if name == b"accept-encoding":
-            for coding in value.decode("latin-1").lower().split(","):
-                named, _, quality = coding.replace(" ", "").partition(";q=")
-                if named in ("gzip", "*"):
-                    return quality.strip("0.") != "" if quality else True
+    for coding in field_of(scope, b"accept-encoding").lower().split(","):
+        named, _, quality = coding.replace(" ", "").partition(";q=")
+        if named in ("gzip", "*"):
+            return quality.strip("0.") != "" if quality else True
     return False
 
 

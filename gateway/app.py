@@ -23,11 +23,12 @@ from gateway.brands import Brands
 from gateway.callers import Callers
 from gateway.config import RequestLimits, Settings
 from gateway.cors import Cors, readable
+from gateway.deadlines import Deadlines
 from gateway.engine.document import Allowance, Documents
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget
 from gateway.errors import masked
-from gateway.http import GraphQLEndpoint
+from gateway.http import GRACE_SECONDS, GraphQLEndpoint
 from gateway.limits import Accounts, Buckets
 from gateway.live import drop_offs, impact, wallets
 from gateway.live.events import EventStreams
@@ -87,8 +88,9 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         Returns(settings.overload_retry_seconds),
         monotonic,
     )
+    deadlines = Deadlines(settings.request_timeout_seconds, GRACE_SECONDS)
     graphql = GraphQLEndpoint(
-        documents, persisted, brands, backends, callers, mutations, settings, ide.page(), measures, events
+        documents, persisted, brands, backends, callers, mutations, settings, ide.page(), measures, deadlines, events
     )
     overload = Overload(settings.requests_in_flight, settings.loop_lag_seconds)
     measures.observe(documents.ways, documents.cache)

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.requests import Request as HttpRequest
@@ -12,6 +11,7 @@ from starlette.requests import Request as HttpRequest
 from gateway.answers import Refusal
 from gateway.bodies import BodyTooLarge, read_body
 from gateway.errors import BAD_USER_INPUT
+from gateway.fields import field_of
 from gateway.negotiation import JSON
 
 # By the appendix on persisted documents of GraphQL over HTTP.
@@ -22,8 +22,7 @@ _REMEMBERED = 256
 _UTF8 = ("charset=utf-8", 'charset="utf-8"', "charset=utf8")
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """The parameters of a GraphQL request."""
 
     # The document; empty where it is asked for by its id.
@@ -55,9 +54,9 @@ async def from_body(http: HttpRequest, most: int, most_at_once: int = 0) -> Aske
 
     Several requests at once, as a list, are taken if there may be `most_at_once`.
     """
-    if not _is_json(http.headers.get("content-type", "")):
+    if not _is_json(field_of(http.scope, b"content-type")):
         raise Refusal(415, BAD_USER_INPUT, f"Send the request as {JSON} in UTF-8.", reason="MEDIA_TYPE_UNSUPPORTED")
-    if http.headers.get("content-encoding", "identity").lower() != "identity":
+    if field_of(http.scope, b"content-encoding").lower() not in ("", "identity"):
         raise Refusal(415, BAD_USER_INPUT, "Send the request uncompressed.", reason="ENCODING_UNSUPPORTED")
     try:
         body = orjson.loads(await read_body(http, most))

@@ -3,6 +3,8 @@
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
+from gateway.fields import field_of
+
 
 class BodyTooLarge(Exception):
     """The body is longer than the endpoint reads."""
@@ -10,7 +12,7 @@ class BodyTooLarge(Exception):
 
 async def read_body(request: HttpRequest, most: int) -> bytes:
     """The whole body; BodyTooLarge as soon as that is known."""
-    announced = request.headers.get("content-length", "0")
+    announced = field_of(request.scope, b"content-length") or "0"
     if not announced.isdigit() or int(announced) > most:
         raise BodyTooLarge
     body = b""

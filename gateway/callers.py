@@ -1,7 +1,7 @@
 """Who asks: from an Authorization header, or none, to the caller, and to what the caller pays from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -13,8 +13,7 @@ from services.shared.identity import Caller, CallerKind
 _ANYONE = Caller(CallerKind.ANYONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """Who asks. `valid_until`: when the token runs out, in seconds since 1970. `id` is the request's, for errors."""
 
     viewer: Caller

@@ -38,10 +38,15 @@ class Request:
 
         To be cancelled once the answer is there.
         """
-        self._until = until
-        return asyncio.get_running_loop().call_at(until, self._expire)
+        self.expires(until)
+        return asyncio.get_running_loop().call_at(until, self.expire, until)
 
-    def _expire(self) -> None:
+    def expires(self, until: float) -> None:
+        """Whoever says so calls `expire` at that time of the event loop."""
+        self._until = until
+
+    def expire(self, _: float) -> None:
+        """Nothing more is waited for."""
         error = self._expired = DeadlineExceeded("The time for the request ran out.", reason="REQUEST_TIMEOUT")
         for future in self._loads.values():
             if not future.done():

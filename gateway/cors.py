@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.brands import Brands
+from gateway.fields import field_of
 
 _MAX_AGE_SECONDS = 600
 _ALLOWED = (
@@ -72,7 +73,4 @@ def _allowed(origin: str) -> tuple[bytes, bytes]:
 
 def origin_of(scope: Scope) -> str:
     """The origin of the page that asks; empty if none does, or none that it tells."""
-    for name, value in scope["headers"]:
-        if name == b"origin":
-            return str(value.decode("latin-1"))
-    return ""
+    return field_of(scope, b"origin")

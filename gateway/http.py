@@ -18,6 +18,7 @@ from gateway.brands import FOREIGN_PAGE, Brands
 from gateway.callers import Callers, Session
 from gateway.config import Settings
 from gateway.context import Request
+from gateway.deadlines import Deadline, Deadlines
 from gateway.engine.document import DocumentInvalid, Documents, Operation
 from gateway.engine.shape import TooExpensive
 from gateway.errors import (
@@ -29,6 +30,7 @@ from gateway.errors import (
     UNAUTHENTICATED,
     FieldError,
 )
+from gateway.fields import field_of, fields_of
 from gateway.ide import Page
 from gateway.limits import RateExceeded
 from gateway.metrics import FAILED, OK, Measures, outcome_of
@@ -49,7 +51,8 @@ from gateway.tokens import TokenInvalid
 from gateway.tracing import describe
 from gateway.turns import Mutations
 
-_GRACE_SECONDS = 0.5
+# What is left out of an answer is still told in it.
+GRACE_SECONDS = 0.5
 
 Given = TypeVar("Given")
 
@@ -67,13 +70,14 @@ class GraphQLEndpoint:
     settings: Settings
     page: Page
     measures: Measures
+    deadlines: Deadlines
     # Answers subscriptions, from what is asked, by whom, and behind which event.
     events: Callable[[Asked, Session, str], ASGIApp]
 
     async def answer(self, http: HttpRequest) -> ASGIApp:
         """GET and POST of /graphql."""
         request_id: str = http.scope["request_id"]
-        accept = ",".join(http.headers.getlist("accept"))
+        accept = field_of(http.scope, b"accept")
         get = http.method != "POST"
         if get and "query" not in http.query_params and wants_page(accept):
             return HTMLResponse(
@@ -85,36 +89,37 @@ class GraphQLEndpoint:
         if type is None and parts:
             # What is not divided is no multipart either.
             type = JSON
+        # What is not there by then is left out of the answer; only what cannot be waited for otherwise is cut off.
+        deadline = self.deadlines.begin()
         try:
-            # What is not there by then is left out of the answer; only what cannot be waited for otherwise is cut off.
-            async with asyncio.timeout(self.settings.request_timeout_seconds + _GRACE_SECONDS) as limit:
-                if type is None and not events:
-                    raise Refusal(
-                        406,
-                        BAD_USER_INPUT,
-                        f"Answers are {GRAPHQL} or {JSON}; {PARTS} has to be of incrementalSpec={PARTS_FORMAT}.",
-                        reason="NOT_ACCEPTABLE",
-                    )
-                session = self._session(http)
-                # Whoever owes is refused before anything is read.
-                session.account.pay(1)
-                self._check_origin(http, session)
-                limits = self.settings.stranger_limits if session.stranger else self.settings.limits
-                until = (limit.when() or 0) - _GRACE_SECONDS
-                asked = from_url(http) if get else await from_body(http, limits.body_bytes, self.settings.batch)
-                if isinstance(asked, list):
-                    return await self._execute_all(asked, session, type or JSON, until)
-                if type is None or (events and self._subscribes(asked, session)):
-                    return self.events(asked, session, http.headers.get("last-event-id", ""))
-                answer = self._answer_in_parts if parts else self._answer
-                return await self._execute(asked, session, type, until, answer, get=get)
+            if type is None and not events:
+                raise Refusal(
+                    406,
+                    BAD_USER_INPUT,
+                    f"Answers are {GRAPHQL} or {JSON}; {PARTS} has to be of incrementalSpec={PARTS_FORMAT}.",
+                    reason="NOT_ACCEPTABLE",
+                )
+            session = self._session(http)
+            # Whoever owes is refused before anything is read.
+            session.account.pay(1)
+            self._check_origin(http, session)
+            limits = self.settings.stranger_limits if session.stranger else self.settings.limits
+            asked = from_url(http) if get else await from_body(http, limits.body_bytes, self.settings.batch)
+            if isinstance(asked, list):
+                return await self._execute_all(asked, session, type or JSON, deadline)
+            if type is None or (events and self._subscribes(asked, session)):
+                return self.events(asked, session, field_of(http.scope, b"last-event-id"))
+            answer = self._answer_in_parts if parts else self._answer
+            return await self._execute(asked, session, type, deadline, answer, get=get)
         except Refusal as refusal:
             self.measures.refused(refusal.error)
             errors = [error_body(refusal.error, request_id)]
             return response({"errors": errors}, refusal.status, type or JSON, refusal.headers)
         except RateExceeded as exceeded:
             return self._too_many(exceeded, type or JSON, request_id)
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if not deadline.passed():
+                raise
             seconds = self.settings.request_timeout_seconds
             error = FieldError(
                 SERVICE_UNAVAILABLE,
@@ -125,13 +130,15 @@ class GraphQLEndpoint:
             )
             self.measures.refused(error)
             return response({"errors": [error_body(error, request_id)]}, 504, type or JSON)
+        finally:
+            self.deadlines.end(deadline)
 
-    async def _execute_all(self, asked: list[Asked], session: Session, type: str, until: float) -> Answer:
+    async def _execute_all(self, asked: list[Asked], session: Session, type: str, deadline: Deadline) -> Answer:
         """A list of answers, in the order of the requests; what is wrong with one is its own."""
 
         async def one(asked: Asked) -> bytes:
             try:
-                return (await self._execute(asked, session, type, until, self._answer, get=False)).body
+                return (await self._execute(asked, session, type, deadline, self._answer, get=False)).body
             except (Refusal, RateExceeded) as refused:
                 self.measures.refused(refused.error)
                 return json_of({"errors": [error_body(refused.error, session.id)]})
@@ -143,8 +150,8 @@ class GraphQLEndpoint:
         asked: Asked,
         session: Session,
         type: str,
-        until: float,
-        answer: Callable[[Operation, Asked, Session, str, float], Awaitable[Given]],
+        deadline: Deadline,
+        answer: Callable[[Operation, Asked, Session, str, Deadline], Awaitable[Given]],
         *,
         get: bool,
     ) -> Answer | Given:
@@ -171,9 +178,9 @@ class GraphQLEndpoint:
                 # Before it has cost anything; and whoever has a turn pays before anything is done.
                 async with self.mutations.turn(operation.field, _whose(session)):
                     session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
-                    return await answer(operation, asked, session, type, until)
+                    return await answer(operation, asked, session, type, deadline)
             session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
-            return await answer(operation, asked, session, type, until)
+            return await answer(operation, asked, session, type, deadline)
         except DocumentRefused as refused:
             self.measures.refused(refused.error)
             errors = [error_body(refused.error, session.id)]
@@ -187,10 +194,12 @@ class GraphQLEndpoint:
             self.measures.refused(told)
             return response({"errors": [error_body(told, session.id)]}, wrong, type)
 
-    async def _answer(self, operation: Operation, asked: Asked, session: Session, type: str, until: float) -> Answer:
+    async def _answer(
+        self, operation: Operation, asked: Asked, session: Session, type: str, deadline: Deadline
+    ) -> Answer:
         began, outcome = perf_counter(), FAILED
         request = Request(session.viewer, self.backends, session.id)
-        expiry = request.expires_at(until)
+        deadline.watch(request)
         try:
             result = await self.documents.answer(operation, asked.variables, request, stranger=session.stranger)
             outcome = OK
@@ -199,19 +208,18 @@ class GraphQLEndpoint:
             answer, outcome = _told(result, session, type)
             return answer
         finally:
-            expiry.cancel()
             self.measures.executed(operation, outcome, began)
             describe(operation, outcome)
 
     async def _answer_in_parts(
-        self, operation: Operation, asked: Asked, session: Session, type: str, until: float
+        self, operation: Operation, asked: Asked, session: Session, type: str, deadline: Deadline
     ) -> Answer | Delivery:
         """As `_answer`, in parts if the operation asks for that."""
         if not self.documents.divides(operation, asked.variables, stranger=session.stranger):
-            return await self._answer(operation, asked, session, type, until)
+            return await self._answer(operation, asked, session, type, deadline)
         began = perf_counter()
         request = Request(session.viewer, self.backends, session.id)
-        expiry = request.expires_at(until)
+        expiry = request.expires_at(deadline.until)
 
         def finish(outcome: str) -> None:
             expiry.cancel()
@@ -229,7 +237,7 @@ class GraphQLEndpoint:
             answer, outcome = _told(result, session, type)
             finish(outcome)
             return answer
-        return Delivery(result, session.id, until + _GRACE_SECONDS, finish, self.settings.live.send_seconds)
+        return Delivery(result, session.id, deadline.until + GRACE_SECONDS, finish, self.settings.live.send_seconds)
 
     def _subscribes(self, asked: Asked, session: Session) -> bool:
         """Whether a subscription is asked for; what is not a document at all is refused as any other."""
@@ -240,7 +248,7 @@ class GraphQLEndpoint:
 
     def _check_origin(self, http: HttpRequest, session: Session) -> None:
         """A token belongs on the pages of its own brand; on those of another it has been taken along."""
-        if self.brands.foreign(http.headers.get("origin", ""), session.viewer.partner_id):
+        if self.brands.foreign(field_of(http.scope, b"origin"), session.viewer.partner_id):
             raise Refusal(403, FORBIDDEN, FOREIGN_PAGE, reason="ORIGIN_NOT_ALLOWED")
 
     def _too_many(self, exceeded: RateExceeded, type: str, request_id: str) -> Answer:
@@ -250,7 +258,10 @@ class GraphQLEndpoint:
 
     def _session(self, http: HttpRequest) -> Session:
         try:
-            return self.callers.session(http.scope, http.headers.getlist("authorization"), http.scope["request_id"])
+            given = fields_of(http.scope).get(b"authorization")
+            # No token has a comma: it stands between two of them.
+            authorization = given.decode("latin-1").split(",") if given is not None else ()
+            return self.callers.session(http.scope, authorization, http.scope["request_id"])
         except TokenInvalid as error:
             challenge = f'Bearer realm="alliance", error="invalid_token", error_description="{error}"'
             raise Refusal(

@@ -7,7 +7,7 @@ a document that has not been seen before also a unit for every four bytes, which
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.config import Rates
 from gateway.errors import TOO_MANY_REQUESTS, FieldError
@@ -65,8 +65,7 @@ class RateExceeded(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Purse:
+class Purse(NamedTuple):
     """One of the buckets that a client pays from."""
 
     buckets: Buckets
@@ -79,8 +78,7 @@ class Purse:
             raise RateExceeded(self.whose, self.buckets.per_second, wait)
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """What one request is paid from."""
 
     purses: tuple[Purse, ...]
