@@ -1,11 +1,17 @@
 """Expected failures of mutations, as types: each a member of the result unions in which it can happen."""
 
+import re
 from dataclasses import dataclass
+from functools import cache
 
 import strawberry
 
 from gateway.access import INHERITED
+from gateway.accounts.sources import ACCOUNTS
 from gateway.engine.declare import shape, value
+from gateway.logistics.sources import LOGISTICS
+from gateway.partners.sources import PARTNERS
+from gateway.rewards.sources import REWARDS
 from gateway.scalars import Points
 from services.shared.errors import (
     AlreadyExists,
@@ -19,6 +25,7 @@ from services.shared.errors import (
 _REASON = "What is wrong, for programs: UPPER_SNAKE_CASE and stable."
 _MESSAGE = "What is wrong and what to do, for a person."
 _DETAILS = "Details, for example the name of the field."
+_SNAKE = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")
 
 
 @dataclass(frozen=True)
@@ -108,12 +115,19 @@ def problem_of(error: DomainError) -> ProblemRow | None:
 
 def _in_terms_of_the_schema(name: str, error: DomainError, metadata: dict[str, str]) -> ProblemRow:
     """Services name fields as their protos do; callers here know them in camelCase."""
-    message = error.message
-    if (field := metadata.get("field", "")) and (camel := camel_case(field)) != field:
-        metadata["field"] = camel
-        if message.startswith(field):
-            message = camel + message.removeprefix(field)
+    if field := metadata.get("field", ""):
+        metadata["field"] = camel_case(field)
+    fields = _fields()
+    message = _SNAKE.sub(lambda found: camel_case(found[0]) if found[0] in fields else found[0], error.message)
     return ProblemRow(name, error.reason, message, _details(metadata))
+
+
+@cache
+def _fields() -> frozenset[str]:
+    """The names of the protos' fields; what else is written like them in a message is somebody's own words."""
+    files = {service.file for service in (ACCOUNTS, PARTNERS, LOGISTICS, REWARDS)}
+    messages = [message for file in files for message in file.message_types_by_name.values()]
+    return frozenset(field.name for message in messages for field in message.fields)
 
 
 def _details(metadata: dict[str, str]) -> list[DetailRow]:

@@ -321,6 +321,23 @@ async def test_a_field_is_named_as_the_caller_knows_it(gateway: Gateway, allianc
     }
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("reports[0].member_id: or customer_number.", "reports[0].memberId: or customerNumber."),
+        ("This request_id was used for another input.", "This requestId was used for another input."),
+        # Not the name of a field, but of somebody's own making.
+        ("“buy_one” is taken; reward_x is not there.", "“buy_one” is taken; reward_x is not there."),
+    ],
+)
+async def test_a_message_names_fields_as_the_caller_knows_them(
+    gateway: Gateway, alliance: FakeAlliance, message: str, told: str
+):
+    alliance.fail("ApplyPartner", InvalidArgument(message, reason="FIELD_INVALID"))
+    answer = await gateway.data(document("applyPartner"), input={"requestId": "r", **CASES["applyPartner"].input})
+    assert answer["applyPartner"]["message"] == told
+
+
 async def test_a_detail_is_named_as_the_caller_knows_it(gateway: Gateway, alliance: FakeAlliance, world: World):
     alliance.fail(
         "AcceptAgreement", NotFound("There is none.", reason="AGREEMENT_NOT_FOUND", agreement_id="agreement_x")
