@@ -1,8 +1,8 @@
-"""`python -m deploy.credentials`: keys and passwords of an alliance in containers on one machine, for trying it out.
+"""`python -m deploy.credentials`: keys, certificates and passwords of an alliance in containers on one machine.
 
 They are for compose.yaml and for the local overlay of Kubernetes, both of which read them from the overlay's folder.
 The folder is closed to other users of the machine; the files in it can be read by all, since a container's user, to
-whom a file is handed alone, is not its owner. What is there already is kept.
+whom a file is handed alone, is not its owner. What is there already is kept; certificates are renewed in time.
 
 `--key KID` prints a new key pair instead, for any environment: see deploy/docs/keys.md.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from joserfc.jwk import OKPKey
 
+from deploy.local.certificates import authority_key_file, ensure_certificates
 from deploy.local.keys import PROCESSES, ensure_keys, operator_secret
 
 FOLDER = Path(__file__).parent / "overlays" / "local" / "secrets"
@@ -31,6 +32,7 @@ def ensure(folder: Path = FOLDER) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     ensure_keys(folder)
+    ensure_certificates(folder)
     _keep(folder / "mongodb.keyfile", lambda: secrets.token_hex(_KEYFILE_CHARACTERS // 2))
     for user in USERS:
         _keep(folder / f"{user}.password", lambda: secrets.token_urlsafe(24))
@@ -43,7 +45,8 @@ def ensure(folder: Path = FOLDER) -> None:
             variables["ALLIANCE_OPERATOR_CLIENT_SECRET"] = operator_secret(folder)
         (folder / f"{service}.env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     for path in folder.iterdir():
-        path.chmod(0o644)
+        # Who signs certificates is handed to no container.
+        path.chmod(0o600 if path == authority_key_file(folder) else 0o644)
 
 
 def new_key(kid: str) -> dict[str, object]:
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(new_key(options.key), indent=1) + "\n")
     else:
         ensure()
-        sys.stdout.write(f"keys and passwords are in {FOLDER}\n")
+        sys.stdout.write(f"keys, certificates and passwords are in {FOLDER}\n")
 
 
 def _keep(path: Path, make: Callable[[], str]) -> None:

@@ -61,6 +61,8 @@ def _of_process(what: str, service: Service, services: Mapping[str, Service], de
     for file in service.get("env_file", ()):
         values |= dict(line.split("=", 1) for line in (deploy / file).read_text().splitlines())
     yield from problems(what, settings, values)
+    if values.get("ALLIANCE_PLAINTEXT", "false") != "false":
+        yield f"{what} is not encrypted"
     files = {_SECRETS + secret["target"] for secret in service["secrets"]}
     for variable, value in values.items():
         if variable.endswith("_FILE") and value not in files:

@@ -94,8 +94,12 @@ def authorities_file(folder: Path) -> Path:
     return folder / "ca.crt"
 
 
+def authority_key_file(folder: Path) -> Path:
+    return folder / "ca.key"
+
+
 def _authority(folder: Path) -> Authority:
-    path, key_path = authorities_file(folder), folder / "ca.key"
+    path, key_path = authorities_file(folder), authority_key_file(folder)
     if not path.exists() or not key_path.exists():
         made = Authority.new()
         _write(key_path, _pem(made.key))

@@ -10,6 +10,7 @@ import yaml
 
 from deploy import credentials
 from deploy.checks import compose, recipe
+from deploy.local.keys import PROCESSES
 from tests.support.manifests import DEPLOY, copied
 
 
@@ -58,9 +59,24 @@ def command(content: Any) -> None:
     content["services"]["rewards"]["command"] = ["services.reward"]
 
 
+def plaintext(content: Any) -> None:
+    content["services"]["rewards"]["environment"]["ALLIANCE_PLAINTEXT"] = "true"
+
+
+def no_certificate(content: Any) -> None:
+    content["services"]["rewards"]["secrets"] = [
+        secret for secret in content["services"]["rewards"]["secrets"] if secret["target"] != "tls.crt"
+    ]
+
+
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
+        (plaintext, "compose: rewards is not encrypted"),
+        (
+            no_certificate,
+            "compose: rewards: ALLIANCE_TLS_CERTIFICATE_FILE is /run/secrets/tls.crt, which no secret puts",
+        ),
         (setting, "compose: accounts: the process reads no setting ALLIANCE_LISTENING"),
         (target, "compose: gateway: ALLIANCE_REWARDS_TARGET is dns:///rewards:50053, where nobody listens"),
         (secret_file, "compose: secret tokens is to come from overlays/local/secrets/token.jwk"),
@@ -105,6 +121,8 @@ def test_credentials_are_made_once_and_closed_to_others(tmp_path: Path):
     credentials.ensure(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert folder.stat().st_mode & 0o077 == 0
+    assert (folder / "ca.key").stat().st_mode & 0o077 == 0, "who signs certificates is handed to no container"
+    assert {f"{process}.crt" for process in PROCESSES} <= set(before)
     assert len({(folder / f"{user}.password").read_text() for user in credentials.USERS}) == len(credentials.USERS)
 
 
