@@ -30,7 +30,7 @@ def mongodb_uri(workspace: Path) -> Iterator[str]:
     server = EmbeddedServer(workspace / "database", workspace / "database.log")
     server.start()
     yield server.uri
-    server.stop()
+    server.kill()  # nobody needs its data any more
 
 
 @pytest.fixture

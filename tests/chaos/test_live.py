@@ -11,9 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.alliance import Alliance
 from deploy.local.day.doors import Person
-from tests.e2e.conftest import options
+from tests.e2e.conftest import options, running
 from tests.support.alliance import World, item
 from tests.support.live import events
 
@@ -24,12 +23,10 @@ WALLET = "subscription { walletChanged { wallet { balance } } }"
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """An alliance of its own, since nobody else should be there when its processes die."""
-    alliance = Alliance(options(tmp_path))
-    await alliance.start()
-    world = World.of(alliance)
-    yield world
-    await world.close()
-    await alliance.stop()
+    async with running(options(tmp_path)) as alliance:
+        world = World.of(alliance)
+        yield world
+        await world.close()
 
 
 @dataclass

@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from deploy.local.day.checks import checks, summary
 from deploy.local.day.play import Outcome
 from deploy.local.day.reckoning import reckon
 from deploy.local.day.run import Size, play_outcome
-from deploy.local.options import Options
-from tests.e2e.conftest import options
+from tests.e2e.conftest import options, running
 
 SMALL = Size(members=40, acts=200)
 # What does not follow from the plan.
@@ -60,17 +59,6 @@ class Saboteur:
 
     def _start(self, script: Path) -> None:
         self.by_hand.append(subprocess.Popen([str(script)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-
-
-@asynccontextmanager
-async def running(chosen: Options) -> AsyncIterator[Alliance]:
-    """One of its own: a day must not find what others did."""
-    alliance = Alliance(chosen)
-    await alliance.start()
-    try:
-        yield alliance
-    finally:
-        await alliance.stop()
 
 
 def totals(outcome: Outcome) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local.alliance import SERVICES, Alliance
 from services.shared.mongo import Database
-from tests.e2e.conftest import options
+from tests.e2e.conftest import options, running
 from tests.support.alliance import World
 from tests.support.metrics import Metrics, metrics_when
 
@@ -25,19 +25,17 @@ Break = Callable[[Database], Awaitable[object]]
 @pytest.fixture(scope="module")
 async def measured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Alliance]:
     """An alliance of its own, which a member has used and whose data is then broken."""
-    alliance = Alliance(options(tmp_path_factory.mktemp("alliance"), metrics_port=0))
-    await alliance.start()
-    world = World.of(alliance)
-    baker, cafe = await world.brand(earns={"OWN_CUP": 50}), await world.brand()
-    member = await baker.enrol()
-    await member.earn(baker, member.act(baker, "OWN_CUP"))
-    reward = await cafe.reward(20)
-    redemption = await member.redeem(reward)
-    await cafe.capture(redemption["voucherCode"])
-    await world.settle()
-    await world.close()
-    yield alliance
-    await alliance.stop()
+    async with running(options(tmp_path_factory.mktemp("alliance"), metrics_port=0)) as alliance:
+        world = World.of(alliance)
+        baker, cafe = await world.brand(earns={"OWN_CUP": 50}), await world.brand()
+        member = await baker.enrol()
+        await member.earn(baker, member.act(baker, "OWN_CUP"))
+        reward = await cafe.reward(20)
+        redemption = await member.redeem(reward)
+        await cafe.capture(redemption["voucherCode"])
+        await world.settle()
+        await world.close()
+        yield alliance
 
 
 async def job(alliance: Alliance, service: str) -> tuple[int | None, str]:

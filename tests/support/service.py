@@ -13,7 +13,7 @@ from uuid import uuid4
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local.embedded import free_port
+from deploy.local.embedded import accepts, free_port
 from deploy.local.keys import identity_key, operator_secret, trust_file
 from services.shared.client import Client
 from services.shared.identity import Caller, CallerKind, Signer
@@ -115,6 +115,8 @@ class ServiceProcess:
 
 def serving(target: str) -> bool:
     """Whether the health service there says SERVING."""
+    if not accepts(int(target.rpartition(":")[2])):
+        return False
     with grpc.insecure_channel(target) as channel:
         try:
             answer: Any = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
