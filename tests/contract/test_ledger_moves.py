@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import pytest
 
+from services.rewards.domain.moments import moment
 from services.rewards.domain.settlement import lines, positions
 from services.rewards.ledger.commands import Allot, Capture, Command, Give, Issue, Place, Sweep, Take, Void
 from services.rewards.ledger.draft import Outcome, RequestIdReused
@@ -16,7 +17,9 @@ from services.rewards.ledger.machine import DAY
 from services.rewards.ledger.model import Lot
 from services.rewards.ledger.postings import EntryKind
 from services.rewards.ledger.reversal import ReversalOutOfRange
+from services.rewards.service.wallets import Wallets
 from services.shared.mongo import Database
+from services.shared.pages import PageQuery
 from tests.contract.test_ledger import FAR, SHOP, A, B, Time, balance, done, issue, new, running
 
 T = TypeVar("T")
@@ -346,3 +349,20 @@ async def test_r11_the_balance_as_of_any_date_counts_what_came_and_went_by_all_w
     assert [points for _, points in moments] == [50, 20, 30, 25, 65, 72]
     for at, points in moments:
         assert await ledger.balance_at("member_1", at) == points
+
+
+async def test_what_one_replica_has_acknowledged_is_read_at_the_other_at_once(database: Database, time: Time):
+    ada = "member_01h455vb4pex5vsknk084sn02q"
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(running(database, time, partitions=1)) for _ in range(2)]
+        await done(one, Allot(new(), A, 100))
+        await done(other, issue(ada, 1))
+        wallets = Wallets(other, lambda: moment(time.now))
+        await wallets.wallets([ada])
+        await other.look()  # by now it knows that it is not alone
+        for points in range(2, 8):
+            await done(one, issue(ada, 1))
+            assert (await wallets.wallets([ada]))[ada].balance == points
+            assert len((await wallets.entries([ada], PageQuery(20, "")))[ada].rows) == points
+            (totals,) = await wallets.partner_totals([A])
+            assert totals.issued == points

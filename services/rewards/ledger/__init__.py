@@ -16,8 +16,9 @@ doubts it all. `deploy/docs/ledger.md` says why each is as it is, and what bound
   once. Its time is the clock's, or that of the block before if the clock has gone back; what expires, expires by it.
 - Waiting is bounded: 20,000 commands for a block, then callers are refused; 50,000 commands between log and read
   models, then the engine waits.
-- Reads in a process see all that the process has acknowledged. What another replica acknowledged follows when this one
-  next looks or writes; an idle engine looks every second.
+- Reads in a process see all that the process has acknowledged. Where another replica has written, too, they look before
+  they answer, those of one moment together, so that it does not matter who acknowledged; whether one has, an idle
+  engine looks every second.
 - Who loses the race for a place takes the winner's block in, decides its own commands again, and tries the next place.
   When it is not known whether a block was written, its callers are told so, and the engine looks before it goes on;
   sent again, a command that was written gives the outcome that it had.

@@ -67,6 +67,9 @@ class Engine:
         self._outcomes: dict[str, Outcome] = {}
         self._seen = Seen()
         self._began = 0
+        self._looks = 0
+        self._opened = False
+        self._shared = False  # others write to this partition, too
         # For whoever measures: commands and seconds of a commit; commands that were sent back.
         self.on_commit: Callable[[int, float], None] = lambda commands, seconds: None
         self.on_busy: Callable[[int], None] = lambda commands: None
@@ -91,6 +94,7 @@ class Engine:
         self.projector.open(self.head)
         self.accounts.open(checkpoint)
         await self.catch_up()
+        self._opened = True
 
     async def remember(self) -> None:
         """Learns the ids of all commands from before this process, so that new ones need not be looked for. A job;
@@ -146,9 +150,16 @@ class Engine:
         return await self._recorded(commands)
 
     async def look(self) -> None:
-        """Takes in what other replicas have appended."""
+        """Takes in what other replicas have appended. Those who wait for their turn meanwhile share one look."""
+        looks = self._looks
         async with self.turn:
-            await self.catch_up()
+            if looks == self._looks:
+                await self.catch_up()
+
+    async def refresh(self) -> None:
+        """Before a read: so that it sees what other replicas have acknowledged, if there are any."""
+        if self._shared:
+            await self.look()
 
     def _gather(self) -> list[_Submission]:
         batch: list[_Submission] = []
@@ -215,6 +226,7 @@ class Engine:
 
     async def catch_up(self) -> None:
         """Takes in the blocks that others have appended. For whoever holds the turn."""
+        self._looks += 1
         while blocks := await self._log.read(self.partition, self.head + 1):
             for block in blocks:
                 await self._take_in(block)
@@ -238,6 +250,7 @@ class Engine:
             if again is None or again.links is None:
                 await self._log.complete(block._replace(links=links(changed)), list(outcomes))
         self._install(block, outcomes, books, changed)
+        self._shared = self._opened
 
     def _install(self, block: Block, outcomes: Mapping[str, Outcome], books: Books, changed: Iterable[str]) -> None:
         self.head, self._hash, self.at = block.seq, block.hash, max(self.at, block.at)

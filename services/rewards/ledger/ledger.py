@@ -87,6 +87,13 @@ class Ledger:
         wanted = range(len(self.engines)) if partitions is None else partitions
         await asyncio.gather(*(self.engines[partition].look() for partition in wanted))
 
+    async def refresh(self, members: Iterable[str] | None = None) -> None:
+        """Before a read of these members' accounts, or of all partners': it then sees what was acknowledged before,
+        whichever replica did. (The first block that another one wrote is seen within a second.)
+        """
+        wanted = range(len(self.engines)) if members is None else {self.partition(id) for id in members}
+        await asyncio.gather(*(self.engines[partition].refresh() for partition in wanted))
+
     async def reach(self, heads: Mapping[int, int]) -> None:
         """Takes in these blocks, unless it has; ValueError if there is no such partition."""
         if any(not 0 <= partition < len(self.engines) for partition in heads):

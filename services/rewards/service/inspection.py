@@ -32,6 +32,7 @@ class Inspection:
 
     async def balance_at(self, member_id: str, at: int) -> int:
         """The balance as of a moment (R11)."""
+        await self._ledger.refresh([member_id])
         return await self._ledger.balance_at(member_id, at)
 
     async def lineage(self, entry_id: str) -> Lineage:

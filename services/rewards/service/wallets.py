@@ -46,6 +46,8 @@ class Wallets:
                 await self._ledger.reach(at_least)
             except ValueError as error:
                 raise checks.FieldInvalid("at_least", f"names a partition that is not there: {error}.") from error
+        else:
+            await self._ledger.refresh(member_ids)
         found = await self._ledger.members(member_ids)
         now = millis(self._clock())
         return {id: due(account, id, now)[0] for id, account in found.items()}
@@ -54,10 +56,12 @@ class Wallets:
         """The same page of each member's entries, newest first."""
         for id in member_ids:
             checks.id_of(id, "member_ids", "member")
+        await self._ledger.refresh(member_ids)
         return await page_of_each(member_ids, lambda member_id: self._page(member_id, query))
 
     async def partner_totals(self, partner_ids: Sequence[str]) -> list[Totals]:
         """These partners', or all."""
+        await self._ledger.refresh()
         return await self._ledger.partner_totals(partner_ids or None)
 
     async def verify(self) -> Report:
