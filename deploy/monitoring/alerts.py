@@ -16,6 +16,8 @@ from services.shared.metrics import catalogue as of_all
 PROCESSES = "gateway|accounts|partners|logistics|rewards"
 # gRPC codes by which a service says that it, and not the caller, is the trouble.
 FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DATA_LOSS|DEADLINE_EXCEEDED"
+# Limits of what the gateway does at once, as opposed to those of what a caller may ask for.
+SHED = "requests in flight|mutations in flight|connections"
 # The job runs every six hours; two in a row that told nothing are too many.
 _UNCHECKED_SECONDS = 13 * 3600
 
@@ -53,6 +55,14 @@ def processes() -> Iterator[Alert]:
         _TICKET,
         "{{ $value | humanize }} requests are in flight in each gateway; autoscaling aims at 50.",
         "10m",
+    )
+    limited, http = of_gateway.LIMITED.prometheus_name, of_gateway.HTTP.prometheus_name
+    yield Alert(
+        "RequestsShed",
+        f'sum(rate({limited}{{limit=~"{SHED}"}}[5m])) / sum(rate({http}_count[5m])) > 0.01',
+        _PAGE,
+        "{{ $value | humanizePercentage }} of all requests are refused since there is more to do than can be done.",
+        "5m",
     )
     yield Alert(
         "EventLoopBlocked",

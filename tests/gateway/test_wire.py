@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.config import ConnectionLimits
 from gateway.metrics import LIMITED
@@ -27,10 +28,10 @@ async def gateway(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Served]:
         connections=40,
         connections_per_address=30,
         head_bytes=2_048,
-        head_seconds=0.4,
-        body_seconds=0.8,
-        idle_seconds=1.2,
-        send_seconds=0.8,
+        head_seconds=0.3,
+        body_seconds=0.5,
+        idle_seconds=0.7,
+        send_seconds=0.4,
         pipelined=3,
     )
     async with served(alliance, keys, settings={"connections": limits}) as gateway:
@@ -117,7 +118,7 @@ async def test_a_head_that_comes_drop_by_drop_is_cut_off(gateway: Served):
     async with lines(gateway) as (line,):
         drops = [b"POST /graphql HTTP/1.1\r\n", *(b"x-%d: y\r\n" % n for n in range(100))]
         status, why = told(await line.trickle(*drops))
-    assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "head seconds", 0.4)
+    assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "head seconds", 0.3)
     assert cut(gateway, "head seconds") == before + 1
 
 
@@ -132,13 +133,14 @@ async def test_a_body_that_comes_drop_by_drop_is_cut_off_and_is_no_fault_of_ours
     gateway: Served, caplog: pytest.LogCaptureFixture
 ):
     before = cut(gateway, "body seconds")
-    async with lines(gateway) as (line,):
-        line.say(head(1_000))
-        status, why = told(await line.trickle(*[b" "] * 100))
-    assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "body seconds", 0.8)
+    with capture_logs() as logged:
+        async with lines(gateway) as (line,):
+            line.say(head(1_000))
+            status, why = told(await line.trickle(*[b" "] * 100))
+    assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "body seconds", 0.5)
     assert cut(gateway, "body seconds") == before + 1
-    assert "unexpected error" not in caplog.text
-    assert "Traceback" not in caplog.text
+    assert not logged
+    assert not caplog.records
 
 
 async def test_who_goes_on_with_a_body_that_was_refused_is_cut_off(gateway: Served):
@@ -159,10 +161,10 @@ async def test_an_idle_connection_ends_even_if_it_says_nothings(gateway: Served)
 
 async def test_who_asks_now_and_then_keeps_the_connection(gateway: Served):
     async with lines(gateway) as (line,):
-        for _ in range(4):
+        for _ in range(3):
             line.say(head(), BODY)
             assert (await line.answer())[0] == 200
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.4)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -245,7 +247,7 @@ async def test_who_says_nothing_makes_room_for_who_does(gateway: Served):
 async def test_websockets_are_counted_but_not_cut_off(gateway: Served):
     async with socket(gateway.url, gateway.operator()) as client:
         await client.subscribe(IMPACT)
-        await asyncio.sleep(1.5)  # Longer than any connection may be idle, or its head may take.
+        await asyncio.sleep(0.9)  # Longer than any connection may be idle, or its head may take.
         await client.say({"type": "ping"})
         while (await client.hear())["type"] != "pong":
             continue

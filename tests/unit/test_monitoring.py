@@ -196,6 +196,17 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'alliance_requests_in_flight{job="gateway"}': "300x75"},
         {'alliance_requests_in_flight{job="gateway"}': "50x75"},
     ),
+    "RequestsShed": (
+        {
+            'alliance_gateway_limited_total{limit="mutations in flight"}': "0+5x75",
+            "http_server_request_duration_seconds_count": "0+100x75",
+        },
+        {
+            'alliance_gateway_limited_total{limit="rate"}': "0+50x75",
+            'alliance_gateway_limited_total{limit="connections"}': "0x75",
+            "http_server_request_duration_seconds_count": "0+100x75",
+        },
+    ),
     "EventLoopBlocked": (
         buckets(
             "alliance_event_loop_lag_seconds", 'job="gateway"', {"0.2": "0+9x75", "1": "0+10x75", "+Inf": "0+10x75"}
