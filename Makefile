@@ -67,7 +67,7 @@ protos: .venv/installed  ## regenerate the code made from protos/, and deploy/do
 schema: .venv/installed  ## write the schema to gateway/schema.graphql, and as a subgraph per domain to gateway/subgraphs
 	@$(RUN)/python -m gateway.schema
 
-router:  ## fetch two composition libraries and a router of another kind, for the tests that use them
+router:  ## fetch two composition libraries, a router and an audit of GraphQL over HTTP, for the tests that use them
 	@cd tests/federation && npm ci --ignore-scripts --no-audit --no-fund
 
 access: .venv/installed  ## write who sees what to gateway/access.md, found out by asking
