@@ -109,6 +109,7 @@ async def test_a_transaction_whose_end_the_server_did_not_hear_of_is_ended_when_
     # Without help the server would keep it locked for a minute.
     await asyncio.wait_for(there.transaction(writes), 10)
     assert await there["things"].find_one({}) == {"_id": 0, "by": "there"}
-    away.close()
+    # It takes leave of the server over the link, which this loop carries.
+    await asyncio.to_thread(away.close)
     there.close()
     await link.stop()
