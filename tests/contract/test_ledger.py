@@ -15,7 +15,7 @@ import pytest
 from services.rewards.ledger import engine as engine_module
 from services.rewards.ledger.commands import Allot, Capture, Command, Issue, Place, Send, Sweep, Void
 from services.rewards.ledger.draft import Outcome, RequestIdReused
-from services.rewards.ledger.engine import LedgerBusy
+from services.rewards.ledger.engine import BlockTooLarge, LedgerBusy
 from services.rewards.ledger.ledger import INDEXES, Ledger
 from services.rewards.ledger.log import PartitionCountChanged
 from services.rewards.ledger.model import Lot
@@ -165,6 +165,22 @@ async def test_a_cancel_is_done_once_and_only_of_what_was_issued(ledger: Ledger)
     assert await ledger.cancel("claim_unknown", "member_1") is None
     assert await ledger.cancel(claim.id, "member_2") is None
     assert await balance(ledger, "member_1") == 0
+
+
+async def test_a_block_is_no_larger_than_a_document_may_be(start: Start):
+    ledger = await start(partitions=1)
+    (engine,) = ledger.engines
+    engine.largest_payload = 2_000  # a dozen commands
+    await done(ledger, Allot(new(), A, 1_000))
+    issues = [issue(f"member_{n}", n) for n in range(1, 41)]
+    many, *single = await asyncio.gather(ledger.post(issues[:20]), *(ledger.post_one(each) for each in issues[20:]))
+    assert [outcome.command for outcome in [*many, *single]] == issues
+    assert not any(outcome.refusal for outcome in [*many, *single])
+    blocks = [block for seq in range(1, engine.head + 1) if (block := await ledger.log.block(0, seq))]
+    assert max(len(block.payload) for block in blocks) <= 2_000
+    with pytest.raises(BlockTooLarge):
+        await ledger.post_linked([issue("member_1", 1) for _ in range(20)])
+    assert (await ledger.verify()).finding == ""
 
 
 async def test_engines_that_race_lose_nothing_and_do_nothing_twice(start: Start):

@@ -29,10 +29,15 @@ _LARGEST_QUEUE = 20_000  # commands that may wait for a block
 _LOOK_SECONDS = 1.0  # how often an idle engine looks for blocks of other replicas
 _READ_AT_ONCE = 20  # blocks
 _REMEMBERED = 5_000  # outcomes kept at hand
+_LARGEST_PAYLOAD = 4 << 20  # bytes; the database takes 16 MiB, with ids and links
 
 
 class LedgerBusy(ResourceExhausted):
     """More commands wait than can be decided soon; send them again in a moment."""
+
+
+class BlockTooLarge(ResourceExhausted):
+    """What these commands do does not go into one block; post them in parts."""
 
 
 class LedgerDamaged(RuntimeError):
@@ -68,6 +73,7 @@ class Engine:
         self._seen = Seen()
         self._began = 0
         self._looks = 0
+        self.largest_payload = _LARGEST_PAYLOAD
         self._opened = False
         self._shared = False  # others write to this partition, too
         # For whoever measures: commands and seconds of a commit; commands that were sent back.
@@ -189,8 +195,8 @@ class Engine:
         began = time.perf_counter()
         while self.projector.lag > LARGEST_LAG:
             await self.projector.reached(self.projector.done + 1)
-        commands = [command for submission in batch for command in submission.commands]
         while True:
+            commands = [command for submission in batch for command in submission.commands]
             old = await self._recorded([command.id for command in commands])
             at = max(self._clock(), self.at)
             draft = Draft(self.head + 1, at, await self.accounts.load(commands), old)
@@ -199,6 +205,11 @@ class Engine:
                 break
             changed = self.accounts.changed(draft.books)
             block = Block.build(self.partition, self.head + 1, at, self._hash, draft.postings, links(changed))
+            if len(block.payload) > self.largest_payload and len(commands) > 1:
+                if self._keep_half(batch):
+                    continue
+                _fail(batch, BlockTooLarge("This does too much at once for one block; send fewer commands at a time."))
+                return
             if await self._log.append(block, list(draft.fresh)):
                 self._install(block, draft.fresh, draft.books, changed)
                 break
@@ -211,6 +222,17 @@ class Engine:
             else:
                 submission.answer.set_result(answer)
         self.on_commit(len(commands), time.perf_counter() - began)
+
+    def _keep_half(self, batch: list[_Submission]) -> bool:
+        """Puts the later half of a batch back, for the next block; False if there is but one submission."""
+        half = len(batch) // 2
+        if not half:
+            return False
+        later = batch[half:]
+        del batch[half:]
+        self._queue.extendleft(reversed(later))
+        self._queued += sum(len(submission.commands) for submission in later)
+        return True
 
     async def _recorded(self, ids: Sequence[str]) -> dict[str, Outcome]:
         """What became of those of the commands that were decided before, however long ago."""

@@ -14,7 +14,7 @@ from services.rewards.ledger.block import LARGEST_BLOCK, Block
 from services.rewards.ledger.commands import Cancel, Capture, Command, Give, Issue, Receive, Reverse, Send, Settle
 from services.rewards.ledger.draft import Outcome
 from services.rewards.ledger.dues import next_due
-from services.rewards.ledger.engine import Engine
+from services.rewards.ledger.engine import BlockTooLarge, Engine
 from services.rewards.ledger.events import Captured, Given, Refusal
 from services.rewards.ledger.model import NO_PARTNER, Member
 from services.rewards.ledger.passages import Passages
@@ -299,7 +299,11 @@ class Ledger:
 
     async def _post(self, partition: int, commands: Sequence[Command]) -> list[Outcome]:
         """Refused for want of allotment is final only if there is none to be had from elsewhere."""
-        outcomes = await self.engines[partition].post(commands, final=False)
+        try:
+            outcomes = await self.engines[partition].post(commands, final=False)
+        except BlockTooLarge:
+            half = len(commands) // 2
+            return await self._post(partition, commands[:half]) + await self._post(partition, commands[half:])
         if all(outcome.seq for outcome in outcomes):
             return outcomes
         return await self._again(partition, commands, outcomes)

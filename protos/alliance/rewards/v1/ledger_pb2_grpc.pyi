@@ -54,7 +54,8 @@ class LedgerServiceStub:
     BatchPost: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.BatchPostRequest, _ledger_pb2.BatchPostResponse]
     """Posts up to 1,000 commands, durably; refusals are in the outcomes. Commands on one member are decided in their
     order, except that an issue may have to wait for its issuer's points; others in any order. With `linked` all happen or
-    none, then they are on one member: when one is refused the others are too, with LINKED_COMMAND_FAILED.
+    none, then they are on one member: when one is refused the others are too, with LINKED_COMMAND_FAILED; those that
+    move too many lots for one block are RESOURCE_EXHAUSTED / BLOCK_TOO_LARGE.
     ALREADY_EXISTS / REQUEST_ID_REUSED when an id stands for another command; then others may have been posted, unless
     linked: sent again without it, they return their outcomes.
     """
@@ -126,7 +127,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     BatchPost: _aio.UnaryUnaryMultiCallable[_ledger_pb2.BatchPostRequest, _ledger_pb2.BatchPostResponse]  # type: ignore[assignment]
     """Posts up to 1,000 commands, durably; refusals are in the outcomes. Commands on one member are decided in their
     order, except that an issue may have to wait for its issuer's points; others in any order. With `linked` all happen or
-    none, then they are on one member: when one is refused the others are too, with LINKED_COMMAND_FAILED.
+    none, then they are on one member: when one is refused the others are too, with LINKED_COMMAND_FAILED; those that
+    move too many lots for one block are RESOURCE_EXHAUSTED / BLOCK_TOO_LARGE.
     ALREADY_EXISTS / REQUEST_ID_REUSED when an id stands for another command; then others may have been posted, unless
     linked: sent again without it, they return their outcomes.
     """
@@ -207,7 +209,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ledger_pb2.BatchPostResponse, _abc.Awaitable[_ledger_pb2.BatchPostResponse]]:
         """Posts up to 1,000 commands, durably; refusals are in the outcomes. Commands on one member are decided in their
         order, except that an issue may have to wait for its issuer's points; others in any order. With `linked` all happen or
-        none, then they are on one member: when one is refused the others are too, with LINKED_COMMAND_FAILED.
+        none, then they are on one member: when one is refused the others are too, with LINKED_COMMAND_FAILED; those that
+        move too many lots for one block are RESOURCE_EXHAUSTED / BLOCK_TOO_LARGE.
         ALREADY_EXISTS / REQUEST_ID_REUSED when an id stands for another command; then others may have been posted, unless
         linked: sent again without it, they return their outcomes.
         """
