@@ -94,6 +94,7 @@ class Lot:
     source=sources.earnings,
 )
 class Earning:
+    id: strawberry.ID = value("The claim's id: each claim has one earning.", of="claim_id")
     claim: Claim | None = join(claims, "What they are for.", on="claim_id")
     member: Member | None = join(members, "Who earned them.", on="member_id")
     partner: Partner | None = join(partners, "Whose rules gave them.", on="partner_id")
@@ -119,6 +120,7 @@ class PendingEarning:
 
 @federated(pb.Wallet, "A member's points.", rule=of_member(), key="member { id }", source=sources.wallets)
 class Wallet:
+    id: strawberry.ID = value("The member's id: each member has one wallet.", of="member_id")
     member: Member | None = join(members, "Whose it is.", on="member_id")
     balance: Points = value("All points, held ones included, pending ones not.")
     held: Points = value("Points held for open redemptions.")
@@ -257,6 +259,7 @@ class Settlement:
     rule=of_partner(),
 )
 class PartnerPoints:
+    id: strawberry.ID = value("The partner's id: each partner has one of these.", of="partner_id")
     partner: Partner | None = join(partners, "The issuer.", on="partner_id")
     allotted: Points = value("Bought ahead, in all.")
     allotment_left: Points = value("What it may still issue.")

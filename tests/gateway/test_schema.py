@@ -71,6 +71,13 @@ def test_every_type_field_argument_and_value_is_described(built: GraphQLSchema):
     assert missing == []
 
 
+def test_every_entity_has_an_id_by_which_clients_keep_it(built: GraphQLSchema):
+    """Apollo Client and Graphcache keep one object per type and `id`; what has none is replaced as a whole."""
+    entities = [type for type in objects(built) if (declared := type_declaration(type)) and declared.key]
+    assert len(entities) > 10
+    assert [type.name for type in entities if str(type.fields["id"].type) != "ID!"] == []
+
+
 def test_every_type_has_a_rule_and_every_field_a_declaration(built: GraphQLSchema):
     for type in objects(built):
         if type.name not in ROOTS:
