@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: routes, what every response carries, health, and the order of stopping."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +55,8 @@ _SECURITY = (
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+# For who comes over TLS, which ends in front of us: a year without going back to plain text.
+_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 # Unless the answer has a policy of its own, nothing may be loaded for it.
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
@@ -122,6 +124,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         await backends.close()
         telemetry.stop()
 
+    security = (*_SECURITY, _TRANSPORT) if settings.issuer_url.startswith("https:") else _SECURITY
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -131,11 +134,11 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
                 overload=overload,
                 shed=measures.shed,
                 returns=Returns(settings.overload_retry_seconds),
-                headers=(*_SECURITY, _POLICY),
+                headers=(*security, _POLICY),
                 readable=partial(readable, brands=brands, path=GRAPHQL_PATH),
             ),
             *_tracing(telemetry, paths),
-            Middleware(Envelope, measures=measures, paths=paths, traced=telemetry.tracing),
+            Middleware(Envelope, measures=measures, paths=paths, security=security, traced=telemetry.tracing),
             Middleware(Cors, brands=brands, path=GRAPHQL_PATH),
             Middleware(Direct, graphql=graphql),
         ],
@@ -233,8 +236,17 @@ class Health:
 class Envelope:
     """What every response carries: the request's id and security headers; and one form for what nobody expected."""
 
-    def __init__(self, app: ASGIApp, measures: Measures, paths: frozenset[str], *, traced: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        measures: Measures,
+        paths: frozenset[str],
+        security: Sequence[tuple[bytes, bytes]],
+        *,
+        traced: bool,
+    ) -> None:
         self._app = app
+        self._security = security
         self._traced = traced
         self._measures = measures
         self._paths = paths
@@ -252,7 +264,11 @@ class Envelope:
                 status = message["status"]
                 if (answering := scope.get("answering")) is not None:
                     answering()
-                headers = [*message.get("headers", ()), *_SECURITY, (b"x-request-id", request_id.encode("latin-1"))]
+                headers = [
+                    *message.get("headers", ()),
+                    *self._security,
+                    (b"x-request-id", request_id.encode("latin-1")),
+                ]
                 if _POLICY[0] not in dict(headers):
                     headers.append(_POLICY)
                 if self._traced and (found := trace_id()):

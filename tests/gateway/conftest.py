@@ -45,8 +45,8 @@ def settings_of(alliance: FakeAlliance, keys: Path, **changes: Any) -> Settings:
     changes.setdefault("rates", Rates(address=10**9, strangers_unseen=10**9, member=10**9))
     # Nor must one test's failures keep the next from calling.
     changes.setdefault("breaker_failures", 0)
+    changes.setdefault("issuer", URL)
     return Settings(
-        issuer=URL,
         token_key_file=token_key(keys),
         identity_key_file=identity_key(keys, "gateway"),
         call_timeout_seconds=2,

@@ -213,6 +213,13 @@ async def test_every_response_has_an_id_and_says_what_a_browser_may_do(gateway: 
     assert (await gateway.http.get("/nowhere")).status_code == 404
 
 
+@pytest.mark.parametrize(("issuer", "stays"), [("https://api.alliance.example", True), ("http://127.0.0.1", False)])
+async def test_who_came_over_tls_stays_with_it(alliance: FakeAlliance, keys: Path, issuer: str, stays: bool):
+    async with gateway_with(alliance, keys, issuer=issuer) as gateway:
+        response = await gateway.post(VIEWER)
+        assert ("Strict-Transport-Security" in response.headers) is stays
+
+
 @pytest.mark.parametrize(("given", "kept"), [("order-7.A_b", True), ("x" * 65, False), ("a b", False), ("a\tb", False)])
 async def test_a_callers_own_request_id_is_kept_if_it_is_plain(gateway: Gateway, given: str, kept: bool):
     response = await gateway.http.get("/healthz", headers={"X-Request-Id": given})
