@@ -29,6 +29,7 @@ _LINGER_SECONDS = 2.0
 _LINGERING = 64
 # Files that are no connections of callers: to services, logs, keys.
 _OTHER_FILES = 256
+_FEWEST = 8
 # When there is no place, so large a part of the connections that say nothing makes room.
 _MAKING_ROOM = 1 / 20
 _MAKING_ROOM_SECONDS = 0.1
@@ -63,7 +64,7 @@ class Doors:
         come from few addresses.
         """
         self.limits = limits
-        self.most = min(limits.connections, _files(limits.connections + _OTHER_FILES) - _OTHER_FILES)
+        self.most = min(limits.connections, max(_FEWEST, _files(limits.connections + _OTHER_FILES) - _OTHER_FILES))
         # The server's own, once there is one.
         self.open: set[Any] = set()
         self.limited = limited
