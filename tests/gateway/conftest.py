@@ -46,10 +46,10 @@ def settings_of(alliance: FakeAlliance, keys: Path, **changes: Any) -> Settings:
     # Nor must one test's failures keep the next from calling.
     changes.setdefault("breaker_failures", 0)
     changes.setdefault("issuer", URL)
+    changes.setdefault("call_timeout_seconds", 2)
     return Settings(
         token_key_file=token_key(keys),
         identity_key_file=identity_key(keys, "gateway"),
-        call_timeout_seconds=2,
         plaintext=True,
         **targets,
         **changes,

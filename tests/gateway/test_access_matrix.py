@@ -192,7 +192,7 @@ def matrix(built: GraphQLSchema, world: World) -> Matrix:
 
 @pytest.fixture(scope="module")
 async def asker(alliance: FakeAlliance, keys: Path, built: GraphQLSchema) -> AsyncIterator[Asker]:
-    backends = Backends(settings_of(alliance, keys), Telemetry(None))
+    backends = Backends(settings_of(alliance, keys, call_timeout_seconds=60), Telemetry(None))
     documents = Documents(
         built, BUDGET, most_bytes=10**6, most_tokens=10**5, cached=100, cached_bytes=10**6, introspection=True
     )
@@ -212,7 +212,7 @@ async def follower(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Follower
         assert (one["data"], told(one)) == (other["data"], told(other))
         return planned
 
-    app = create_app(settings_of(alliance, keys), Telemetry(None))
+    app = create_app(settings_of(alliance, keys, call_timeout_seconds=60), Telemetry(None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Documents, "answer", both)
         async with app.router.lifespan_context(app):

@@ -304,7 +304,8 @@ async def both(keys: Path) -> AsyncIterator[Both]:
         redemption=[other.redemption],
         settlement=[other.settlement],
     )
-    backends = Backends(settings_of(alliance, keys), Telemetry(None))
+    # What is late is told as an error, which is no difference between the two ways, but the machine's.
+    backends = Backends(settings_of(alliance, keys, call_timeout_seconds=60), Telemetry(None))
     documents = Documents(
         _schema, BUDGET, most_bytes=10**6, most_tokens=10**5, cached=100, cached_bytes=10**6, introspection=True
     )
