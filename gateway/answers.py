@@ -72,7 +72,7 @@ class Answer:
             body = _compressed(body) if at_once else await asyncio.to_thread(_compressed, body)
             headers.append((b"content-encoding", b"gzip"))
         headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        await send({"type": "http.response.start", "status": self._status, "headers": headers, "whole": True})
         await send({"type": "http.response.body", "body": body})
 
 

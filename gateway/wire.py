@@ -15,10 +15,11 @@ from typing import Any
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.config import ConnectionLimits
 from gateway.errors import BAD_USER_INPUT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
+from gateway.whole import Whole
 
 _WALKS_PER_LIMIT = 4
 _LONGEST_WALK_SECONDS = 1.0
@@ -219,6 +220,9 @@ class Connection(HttpToolsProtocol):
             self._doors.limited("pipelined requests")
             raise httptools.HttpParserError("too many requests are sent ahead")
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, Whole(app, cycle))  # type: ignore[arg-type]
 
     def handle_websocket_upgrade(self) -> None:
         self._upgraded = True

@@ -65,10 +65,11 @@ class Batcher:
         self._measure = measure or (lambda source, keys: None)
         self._waiting: dict[tuple[Source, Arguments, Caller | None], _Waiting] = {}
         self._calls: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def load(self, source: Source, key: Key, arguments: Arguments = (), caller: Caller | None = None) -> Future:
         """The row of a key, to come; a DomainError if the call that asked for it failed."""
-        future = asyncio.get_running_loop().create_future()
+        future = self._running().create_future()
         self._group(source, arguments, caller).futures.setdefault(key, []).append(future)
         return future
 
@@ -76,7 +77,7 @@ class Batcher:
         self, source: Source, keys: Iterable[Key], arguments: Arguments = (), caller: Caller | None = None
     ) -> Future:
         """What becomes of the keys, to come: an `Outcomes` of them and maybe others, not to be changed. Never fails."""
-        future = asyncio.get_running_loop().create_future()
+        future = self._running().create_future()
         group = self._group(source, arguments, caller)
         for key in keys:
             if key not in group.futures:
@@ -94,9 +95,15 @@ class Batcher:
             group.spans.append(span)
         return group
 
+    def _running(self) -> asyncio.AbstractEventLoop:
+        """The event loop, which is always the same; to ask for it costs a call of the kernel each time."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
     def _wait(self, turns: int) -> None:
         if turns:
-            asyncio.get_running_loop().call_soon(self._wait, turns - 1)
+            self._running().call_soon(self._wait, turns - 1)
         else:
             self._send()
 

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from gateway.config import ConnectionLimits
 from gateway.metrics import LIMITED
+from gateway.whole import _line
 from gateway.wire import Connection, Doors
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import IMPACT, Served, served
@@ -294,3 +295,34 @@ async def until_served(gateway: Served) -> None:
                     return
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
+
+
+async def test_a_whole_answer_comes_in_one_piece(gateway: Served):
+    async with lines(gateway) as (line,):
+        for _ in range(2):
+            line.say(head(), BODY)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                said = await line.reader.read(1 << 16)
+            told, _, body = said.partition(b"\r\n\r\n")
+            assert told.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\ncontent-length: %d\r\n" % len(body) in told
+            assert b"\r\ndate: " in told
+            assert json.loads(body) == {"data": {"viewer": {"kind": "ANYONE"}}}
+
+
+@pytest.mark.parametrize("closing", [b"HTTP/1.1 close", b"HTTP/1.0"])
+async def test_a_connection_that_is_not_to_be_kept_ends_with_its_answer(gateway: Served, closing: bytes):
+    version, _, connection = closing.partition(b" ")
+    more = [b"connection: " + connection] if connection else []
+    async with lines(gateway) as (line,):
+        line.say(head(len(BODY), *more).replace(b"HTTP/1.1", version), BODY)
+        said = await line.ended()
+    assert b"\r\nconnection: close\r\n" in said
+    assert said.endswith(b"}}}")
+
+
+def test_no_header_is_two():
+    for name, value in ((b"x-a\r\nx-b", b"1"), (b"x-a", b"1\r\nx-b: 2"), (b"transfer-encoding", b"chunked")):
+        with pytest.raises(RuntimeError):
+            _line(name, value)
+    assert _line(b"x-a", b"1") == b"x-a: 1\r\n"
