@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson.binary import UUID_SUBTYPE, Binary
@@ -25,10 +26,10 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError,
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from services.shared import sessions
+from services.shared import clock, sessions
 from services.shared.commands import Commands, Connections
 from services.shared.config import ServiceSettings
-from services.shared.errors import Aborted
+from services.shared.errors import Aborted, FailedPrecondition
 from services.shared.metrics import catalogue
 from services.shared.metrics.instruments import Meter
 from services.shared.queries import QueryShapes
@@ -50,6 +51,11 @@ _CONFLICT_WAIT_SECONDS = (0.004, 0.128)
 _CONFLICTS_FOR_SECONDS = 15.0
 _DUPLICATE_KEY = 11_000
 _MOST_CONNECTIONS = 100
+_MOST_CLOCK_DIFFERENCE = timedelta(seconds=60)
+
+
+class ClockWrong(FailedPrecondition):
+    """It is another time here than at the database."""
 
 
 class LostRace(Exception):
@@ -127,8 +133,15 @@ class Database:
         return self._database[collection]
 
     async def ping(self) -> None:
-        """Raises a driver error unless the database answers."""
-        await self._database.command("ping")
+        """Raises a driver error unless the database answers; ClockWrong if it is another time there than here."""
+        before = clock.now()
+        theirs: datetime = (await self._database.command("hello"))["localTime"].replace(tzinfo=UTC)
+        difference = max(before - theirs, theirs - clock.now())
+        if difference > _MOST_CLOCK_DIFFERENCE:
+            raise ClockWrong(
+                f"The clock here differs from the database's by {difference.total_seconds():,.0f} s; set it right. "
+                "Until then nothing is done here: what expires by a wrong clock is gone for good."
+            )
 
     async def create_indexes(self, indexes: Indexes) -> None:
         """Makes the indexes that are not there yet, and the one that `Sessions` needs; safe to do at every start and in

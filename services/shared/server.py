@@ -81,7 +81,8 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probed)
 
     async def run(self, *, prepare: Job, ping: Job, jobs: Sequence[Job] = ()) -> None:
-        """Listens at once; serves when `prepare` (indexes, migrations) has succeeded, and as long as `ping` does.
+        """Listens at once; serves when `prepare` (indexes, migrations) has succeeded, and as long as `ping` does. Where
+        `ping` says that the clock is wrong nothing begins, and what has begun ends with the process.
 
         `jobs` run beside the calls until the stop: relays, sweepers. Each must end well when cancelled.
         """
@@ -117,6 +118,7 @@ class Server:
             _bind(self._probed.add_insecure_port, settings.health_listen)
 
     async def _live(self, prepare: Job, ping: Job, jobs: Sequence[Job]) -> None:
+        await _insist(ping)
         await _insist(prepare)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(ping))

@@ -1,6 +1,7 @@
 """How a service behaves when the world around it does not: no database, a taken port, a stop, a flood of bytes."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,26 @@ async def test_a_service_waits_for_its_database_and_comes_back_after_it_was_away
     await until_serving(lonely, True)
     assert await application(client, "r1") == kept
     assert (await application(client, "r2", "Another")).name == "Another"
+
+
+async def test_a_service_with_a_wrong_clock_does_nothing_and_says_so(mongodb_uri: str, keys: Path, tmp_path: Path):
+    """What expires by a wrong clock would be gone for good."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from datetime import timedelta\n"
+        "from services.shared import clock\n"
+        "right = clock.now\n"
+        "clock.now = lambda: right() + timedelta(days=1)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    process = ServiceProcess("partners", mongodb_uri, keys, tmp_path / "partners.log", PYTHONPATH=path)
+    process.launch()
+    try:
+        async with asyncio.timeout(60):
+            while "The clock here differs from the database's by 86,4" not in process.log_text():
+                await asyncio.sleep(0.05)
+        assert not serving(process.target)
+    finally:
+        process.kill()
 
 
 async def test_a_stop_lets_calls_in_flight_finish(process: ServiceProcess):
