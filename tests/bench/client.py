@@ -83,15 +83,17 @@ def paced(
         count = round(rate * seconds)
         start = time.perf_counter() + 0.01
         sent = 0
+        heard = start
         while sent < count or pool.busy:
             now = time.perf_counter()
             while sent < count and pool.free and (due := start + sent / rate) <= now:
                 pool.send(request(), due)
                 sent += 1
-            if sent < count:
-                # When all connections are busy, there is nothing to do until one of them is answered.
-                pool.wait(max(0.0, start + sent / rate - time.perf_counter()) if pool.free else PATIENCE_SECONDS)
-            elif not pool.wait(PATIENCE_SECONDS):
+            # When all connections are busy, there is nothing to do until one of them is answered.
+            more = sent < count and pool.free
+            if pool.wait(max(0.0, start + sent / rate - time.perf_counter()) if more else 0.1) or more:
+                heard = time.perf_counter()
+            elif time.perf_counter() > heard + PATIENCE_SECONDS:
                 break
         answers = pool.answers
         answers.elapsed = time.perf_counter() - start

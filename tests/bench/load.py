@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.bench.client import Answers, Next, closed, paced
+from tests.bench.client import Answers, Next, closed, crowd, paced
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -87,6 +87,11 @@ def measure(target: Target, query: str, *, first: int | None, connections: int, 
 def at_rate(target: Target, query: str, *, rate: float, seconds: float) -> Answers:
     """Members by random id, so many a second."""
     return paced(target.address, target.asks(query, None), rate=rate, seconds=seconds)
+
+
+def flooded(target: Target, query: str, *, rate: float, seconds: float) -> Answers:
+    """Members by random id, so many a second, each asked for by somebody else."""
+    return crowd(target.address, target.asks(query, None), rate=rate, seconds=seconds)
 
 
 def nothing_at_rate(target: Target, *, rate: float, seconds: float) -> Answers:
