@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 
 # More than are ever in flight below a gateway's peak; if all are busy, requests wait for one, and the wait counts.
 _CONNECTIONS = 128
-# Those outside who do not know of each other have one each; so many fit under most systems' limit of open files.
-_CROWD = 900
+# Those outside who do not know of each other have one each: more than a gateway lets in at once.
+_CROWD = 3_000
+# So many of them come from one address of this machine; a gateway bounds how many there may be of one.
+_OF_ONE_ADDRESS = 250
 # Whoever has no answer by then is left without a word.
 PATIENCE_SECONDS = 3.0
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
@@ -130,8 +132,9 @@ class _Connections:
         # By connection, when what it waits for was due; and what has come of an answer, and is to come.
         self._since: dict[int, float] = {}
         self._parts: dict[int, tuple[bytes, int]] = {}
-        for _ in range(count):
-            made = socket.create_connection(address)
+        for number in range(count):
+            apart = number // _OF_ONE_ADDRESS
+            made = socket.create_connection(address, source_address=(f"127.0.0.{apart + 1}", 0) if apart else None)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             made.setblocking(False)
             self._sockets[made.fileno()] = made
@@ -182,6 +185,8 @@ class _Connections:
         if not whole or len(data) < whole:
             self._parts[number] = data, whole
             return 0
+        if number not in self._since:
+            raise ConnectionError(f"the gateway said something unasked: {data[:200]!r}")
         took = time.perf_counter() - self._since.pop(number)
         self.answers.took.append(took)
         if not data.startswith(_OK):

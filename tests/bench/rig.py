@@ -7,6 +7,7 @@ answers just what they did, from memory, so that nothing but the gateway can be 
 import asyncio
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ from tests.bench.seed import DROP_OFFS, seed
 ISSUER = "http://gateway.bench"
 _PREFIX = "bench"
 _WAIT_SECONDS = 60
+_STOLEN = 7
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,28 @@ def traced(collector: str, share: float) -> dict[str, str]:
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": str(share),
     }
+
+
+class Taken:
+    """How much of the machine its host has given to others since this was made."""
+
+    def __init__(self) -> None:
+        self._before = self._ticks()
+
+    def share(self) -> float:
+        """Between 0 and 1."""
+        gone = [now - before for before, now in zip(self._before, self._ticks(), strict=True)]
+        return round(gone[_STOLEN] / max(1, sum(gone)), 3)
+
+    def _ticks(self) -> list[int]:
+        # user, nice, system, idle, iowait, irq, softirq, steal; guests' are in the first two already.
+        return [int(ticks) for ticks in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
+
+
+def allow_files() -> None:
+    """As many open connections as the system grants, for a crowd; what is started from here may have them too."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _part(gateways: Collection[int]) -> None:
