@@ -71,10 +71,10 @@ class Run:
     """How long each measurement takes, and how many members there are."""
 
     def __init__(self, *, quick: bool) -> None:
-        self.members = 200 if quick else 3_000
+        self.members = 200 if quick else 2_000
         self.rounds = 2 if quick else 5
         self.traced_rounds = 1 if quick else 3
-        self.seconds = 1 if quick else 5
+        self.seconds = 1 if quick else 4
         self.step_seconds = 0.5 if quick else 4
         self.pace_rounds = 3 if quick else 7
         self.pace_seconds = 0.4 if quick else 2
