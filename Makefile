@@ -64,7 +64,7 @@ protos: .venv/installed  ## regenerate the code made from protos/, and deploy/do
 	@$(RUN)/python -m deploy.protos
 	@$(RUN)/python -m deploy.callers
 
-schema: .venv/installed  ## write the schema to gateway/schema.graphql, and as a subgraph per domain to gateway/subgraphs
+schema: .venv/installed  ## write the schema to gateway/schema.graphql, as a subgraph per domain to gateway/subgraphs, and for caches
 	@$(RUN)/python -m gateway.schema
 
 router:  ## fetch two composition libraries, a router and an audit of GraphQL over HTTP, for the tests that use them

@@ -1,8 +1,10 @@
-"""The federation schema of all domains; `python -m gateway.schema` writes it to schema.graphql, and its subgraphs."""
+"""The federation schema of all domains; `python -m gateway.schema` writes schema.graphql and what is made of it."""
 
+import json
 from pathlib import Path
 
 import strawberry
+from graphql import is_abstract_type
 
 from gateway.accounts.mutations import AccountsMutation
 from gateway.accounts.queries import AccountsQuery
@@ -24,6 +26,7 @@ from gateway.subgraphs.split import split
 
 SDL_FILE = Path(__file__).with_name("schema.graphql")
 SUBGRAPHS = Path(__file__).with_name("subgraphs")
+POSSIBLE_TYPES = Path(__file__).with_name("possible_types.json")
 
 
 @strawberry.type(description="What can be read.")
@@ -68,7 +71,19 @@ def subgraphs() -> dict[Path, str]:
     return {SUBGRAPHS / f"{domain}.graphql": text for domain, text in texts.items()}
 
 
+def possible_types() -> str:
+    """Which types an interface or union may be, as JSON: what caches of clients need (Apollo's `possibleTypes`).
+
+    Without it Apollo's InMemoryCache drops what `... on Problem` asks for.
+    """
+    schema = build()._schema
+    abstract = [type for name, type in sorted(schema.type_map.items()) if is_abstract_type(type) and name[0] != "_"]
+    found = {type.name: sorted(each.name for each in schema.get_possible_types(type)) for type in abstract}
+    return json.dumps(found, indent=2) + "\n"
+
+
 if __name__ == "__main__":
     SDL_FILE.write_text(sdl())
+    POSSIBLE_TYPES.write_text(possible_types())
     for file, text in subgraphs().items():
         file.write_text(text)

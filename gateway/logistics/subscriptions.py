@@ -46,7 +46,7 @@ class LogisticsSubscription:
         "Drop-offs from now on, each once and in one order; with `after`, those that you missed come first. A member "
         "follows their own; a brand those on its machines, or those of a member that consents; an operator all. Who is "
         "too slow is ended with the reason TOO_SLOW and the cursor to resume from; who was away for too long, with "
-        "CURSOR_TOO_OLD, and reads `dropOffs` anew.",
+        "CURSOR_TOO_OLD, and begins anew without `after`; a member's `dropOffs` have all.",
         key=_drop_offs_key,
         arguments=[
             argument("member_id", strawberry.ID | None, "Only this member's."),

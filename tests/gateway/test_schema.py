@@ -1,6 +1,7 @@
 """The schema as its users read it, and as the engine needs it."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -51,6 +52,11 @@ def objects(built: GraphQLSchema) -> list[GraphQLObjectType]:
 
 def test_the_committed_schema_is_fresh():
     assert schema.SDL_FILE.read_text() == schema.sdl(), "run `make schema`"
+
+
+def test_the_committed_possible_types_are_fresh():
+    assert schema.POSSIBLE_TYPES.read_text() == schema.possible_types(), "run `make schema`"
+    assert "InsufficientPoints" in json.loads(schema.possible_types())["Problem"]
 
 
 def test_every_type_field_argument_and_value_is_described(built: GraphQLSchema):
