@@ -64,6 +64,10 @@ class LostRace(Exception):
     """
 
 
+class _NotBegun(Exception):
+    """The database could not be reached before the transaction's first command."""
+
+
 @contextmanager
 def racing() -> Iterator[None]:
     """For writes whose unique keys were free when it was decided to write them: LostRace if one no longer is."""
@@ -171,7 +175,7 @@ class Database:
                 try:
                     async with self._session() as session:
                         done = await _attempt(session, body)
-                except (LostRace, PyMongoError) as error:
+                except (LostRace, _NotBegun, PyMongoError) as error:
                     if not _may_start_over(error) or time.monotonic() > until:
                         raise _lasting(error) from error
                 else:
@@ -204,7 +208,10 @@ class Database:
         session_id: Any = session.session_id
         id = bytes(session_id["id"])
         if self._sessions is not None:
-            await self._sessions.enter(id)
+            try:
+                await self._sessions.enter(id)
+            except ConnectionFailure as error:
+                raise _NotBegun from error
         answered = False
         try:
             yield session
@@ -250,13 +257,15 @@ def _may_start_over(error: Exception) -> bool:
     """Whether nothing of the transaction happened, and the same again may well succeed: others were faster, or the
     server forgot it (it was started again, or another member of the replica set took over).
     """
-    return isinstance(error, LostRace) or (
+    return isinstance(error, LostRace | _NotBegun) or (
         isinstance(error, PyMongoError) and error.has_error_label("TransientTransactionError")
     )
 
 
 def _lasting(error: Exception) -> Exception:
     """What a caller is told when starting over has not helped, or would not."""
+    if isinstance(error, _NotBegun) and isinstance(error.__cause__, Exception):
+        return error.__cause__
     if isinstance(error, ConnectionFailure) or not _may_start_over(error):
         return error
     return Aborted("Too many change this at the same time; call again.", reason="TOO_MANY_CONFLICTS")

@@ -1,6 +1,7 @@
 """What a killed process left open does not stand in the way of its successor."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -14,6 +15,16 @@ from tests.drill.links import Link
 @pytest.fixture
 def name() -> str:
     return f"test_{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def link(mongodb_uri: str) -> AsyncIterator[Link]:
+    """What lies between a process and the database."""
+    link = Link()
+    link.upstream = urlsplit(mongodb_uri).netloc
+    await link.start()
+    yield link
+    await link.stop()
 
 
 async def test_a_successor_ends_the_transaction_that_its_predecessor_left_open(mongodb_uri: str, name: str):
@@ -76,11 +87,8 @@ class Refused(Exception):
 
 @pytest.mark.parametrize("ends", ["refused", "cancelled"])
 async def test_a_transaction_whose_end_the_server_did_not_hear_of_is_ended_when_it_can_be_reached(
-    mongodb_uri: str, name: str, ends: str
+    mongodb_uri: str, link: Link, name: str, ends: str
 ):
-    link = Link()
-    link.upstream = urlsplit(mongodb_uri).netloc
-    await link.start()
     away = Database(mongodb_uri.replace(link.upstream, link.address), name, instance="host/127.0.0.1:1")
     there = Database(mongodb_uri, name)
     await there["things"].insert_one({"_id": 0, "by": "nobody"})
