@@ -54,11 +54,17 @@ async def test_g1_fifty_members_over_four_services_take_one_rpc_per_source(world
     machine = await grocer.machine()
     members = await asyncio.gather(*(grocer.enrol(f"M {number}") for number in range(50)))
     await machine.capture(*(item(member, grams=20 + number) for number, member in enumerate(members)))
-    await world.settled()
-    before = await calls(world)
-    answer = await world.query(world.operator, JOINED)
-    made = await calls(world) - before
-    nodes = answer["members"]["nodes"]
+    for member in members:
+        await credited(world, member, 1)
+    async with asyncio.timeout(60):
+        while True:
+            # By one request each time: who asks again when a busy machine does not answer in time, takes more calls.
+            before = await calls(world)
+            answer = await world.ask(world.operator, JOINED)
+            made = await calls(world) - before
+            if "errors" not in answer:
+                break
+    nodes = answer["data"]["members"]["nodes"]
     assert len(nodes) == 50
     assert any(node["dropOffs"]["nodes"] and node["wallet"]["lots"] for node in nodes)
     assert set(made.values()) == {1}, made

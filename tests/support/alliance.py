@@ -19,7 +19,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from alliance.logistics.v1 import logistics_pb2
 from deploy.local.alliance import OPERATOR_CLIENT_ID, Alliance
 from deploy.local.day import documents
-from deploy.local.day.acting import wait_until_settled
 from deploy.local.day.cast import Kind, Material
 from deploy.local.day.doors import Doors, Person, backend
 from deploy.local.day.keepsakes import public_bytes
@@ -120,10 +119,6 @@ class World:
     async def report(self) -> Any:
         """The operator's report of the whole alliance."""
         return (await self.query(self.operator, documents.REPORT))["report"]
-
-    async def settled(self) -> None:
-        """Waits until all drop-offs are acts and the points of all claims are decided."""
-        await wait_until_settled(self.doors, self.operator)
 
     async def earning(self, claim_id: str, within_seconds: float = 60) -> Any:
         """What a claim earned, as soon as that is decided."""
