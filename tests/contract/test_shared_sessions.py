@@ -120,4 +120,29 @@ async def test_a_transaction_whose_end_the_server_did_not_hear_of_is_ended_when_
     # It takes leave of the server over the link, which this loop carries.
     await asyncio.to_thread(away.close)
     there.close()
-    await link.stop()
+
+
+async def test_while_the_database_is_started_again_a_transaction_waits_for_it(mongodb_uri: str, link: Link, name: str):
+    database = Database(mongodb_uri.replace(link.upstream, link.address), name, instance="host/127.0.0.1:1")
+    await database["things"].insert_one({"_id": 0, "times": 0})
+    upstream, attempts = link.upstream, 0
+    coming_back: list[asyncio.Task[None]] = []
+
+    async def come_back() -> None:
+        await asyncio.sleep(2.5)  # longer than the driver looks for a server
+        link.upstream = upstream
+
+    async def cut_off_at_first(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        await database["things"].update_one({"_id": 0}, {"$inc": {"times": 1}}, session=tx.session)
+        if attempts == 1:
+            link.upstream = "127.0.0.1:9"
+            link.cut()
+            coming_back.append(asyncio.create_task(come_back()))
+            await database["things"].find_one({"_id": 0}, session=tx.session)
+
+    await database.transaction(cut_off_at_first)
+    assert await database["things"].find_one({}) == {"_id": 0, "times": 1}
+    assert attempts > 1
+    await asyncio.to_thread(database.close)
