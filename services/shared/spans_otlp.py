@@ -47,11 +47,12 @@ class SpanExporter(OTLPSpanExporter):
 
 def encoded(spans: Sequence[ReadableSpan], known: Known) -> ExportTraceServiceRequest:
     """The same message as `encode_spans` makes of them; `known` is kept from one call to the next."""
-    groups: dict[Any, list[ReadableSpan]] = defaultdict(list)
+    # By which objects they are: a resource's hash takes longer than a span.
+    groups: dict[tuple[int, int], list[ReadableSpan]] = defaultdict(list)
     for span in spans:
-        groups[span.resource, span.instrumentation_scope].append(span)
+        groups[id(span.resource), id(span.instrumentation_scope)].append(span)
     request = ExportTraceServiceRequest()
-    by_resource: dict[Any, Any] = {}
+    by_resource: dict[int, Any] = {}
     for (resource, _), group in groups.items():
         # What stands around the spans is told by the first of them.
         (around,) = encode_spans(group[:1]).resource_spans
