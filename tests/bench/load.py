@@ -136,7 +136,7 @@ def _wrk(
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "-s", file.name, target.url]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "-T15s", "-s", file.name, target.url]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) (\d+)", told)
     if found is None:
