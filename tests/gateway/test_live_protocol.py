@@ -29,13 +29,13 @@ async def gateway(
     alliance: FakeAlliance, keys: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
     limits = {
-        "init_seconds": 0.3,
+        "init_seconds": 2,
         "subscriptions_per_connection": 2,
         "connections_per_client": 3,
         "message_bytes": 4_096,
         "document_bytes_per_client": 400,
         "variable_bytes": 200,
-        "keepalive_seconds": 0.2,
+        "keepalive_seconds": 1,
     }
     brands = tmp_path_factory.mktemp("brands")
     (brands / f"{new_id('partner')}.json").write_text('{"origins": ["https://shop.example"]}')
