@@ -9,6 +9,8 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent.parent / "protos"
 
+_GENERATED = (".py", ".pyi")  # beside them lies the interpreter's own cache
+
 
 def generate(out: Path) -> None:
     """Writes messages, stubs and their types for all protos below `out`."""
@@ -31,8 +33,10 @@ def stale() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)
-        made = {path.relative_to(fresh): path.read_bytes() for path in fresh.rglob("*_pb2*.py*")}
-        kept = {path.relative_to(PROTOS): path.read_bytes() for path in PROTOS.rglob("*_pb2*.py*")}
+        made, kept = (
+            {path.relative_to(root): path.read_bytes() for path in root.rglob("*_pb2*") if path.suffix in _GENERATED}
+            for root in (fresh, PROTOS)
+        )
     return sorted(str(name) for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
 
 
