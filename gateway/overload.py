@@ -2,8 +2,9 @@
 
 How much that is shows in the event loop's lag: by how long a timer is late is how long everything waits for the
 processor. A slow service behind us does not show there, and should not: requests that wait for it cost nothing. So the
-limit on requests in flight goes down by a tenth while the loop is late, and up again while it is not (additive
-increase, multiplicative decrease), as TCP finds its share of a link.
+limit on requests in flight goes down while the loop is late, and up again while it is not (additive increase,
+multiplicative decrease), as TCP finds its share of a link; and down at once to what takes as long as is wanted, since
+what takes the processor three times as long is three times as much (Little's law).
 """
 
 import asyncio
@@ -22,7 +23,8 @@ Header = tuple[bytes, bytes]
 _TICK_SECONDS = 0.02
 # So many take a process some 20 ms; fewer would idle it, and callers who send some at once would be refused.
 _FEWEST = 64
-_DECREASE = 0.9
+# A tick's lateness is a rough measure: no less than a fifth is left in one step, and at least a tenth goes.
+_STEEPEST, _GENTLEST = 0.2, 0.9
 _INCREASE = 4
 # Probes have to be answered most of all when there is much to do.
 _ALWAYS = frozenset(("/healthz", "/readyz"))
@@ -41,8 +43,10 @@ class Overload:
 
     def observe(self, lag_seconds: float) -> None:
         """By how much the event loop was late, once in a tick. One late tick is a large document; two are overload."""
-        if min(self._before, lag_seconds) > self._target:
-            self.limit = min(self.most, max(_FEWEST, min(self.limit, self.in_flight) * _DECREASE))
+        late = min(self._before, lag_seconds)
+        if late > self._target:
+            share = min(_GENTLEST, max(_STEEPEST, self._target / late))
+            self.limit = min(self.most, max(_FEWEST, min(self.limit, self.in_flight) * share))
         elif lag_seconds <= self._target:
             self.limit = min(self.most, self.limit + _INCREASE)
         self._before = lag_seconds

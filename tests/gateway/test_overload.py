@@ -26,6 +26,15 @@ def test_while_the_event_loop_is_late_fewer_are_let_in_and_then_more_again():
     assert overload.limit == 1_000
 
 
+def test_what_is_far_too_late_is_cut_down_to_what_can_be_done_at_once():
+    overload = Overload(most=1_000, lag_seconds=0.1)
+    busy(overload, 2, lag=0.25, in_flight=1_000)
+    assert overload.limit == 400
+    # However late: a tick that stood still is no measure of what can be done.
+    busy(overload, 1, lag=10.0, in_flight=1_000)
+    assert overload.limit == 160
+
+
 def test_one_late_tick_is_no_overload():
     overload = Overload(most=1_000, lag_seconds=0.1)
     for _ in range(100):
