@@ -45,6 +45,8 @@ Indexes = Mapping[str, Sequence[IndexModel]]
 T = TypeVar("T")
 
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
+# How long the driver looks for a server that can be asked.
+_LOOKS_SECONDS = 2.0
 # A transaction that met another waits before it starts over: at first hardly, then up to the most. Without the wait,
 # fifty writers of one document would mostly undo each other.
 _CONFLICT_WAIT_SECONDS = (0.004, 0.128)
@@ -100,7 +102,7 @@ class Database:
             uri,
             tz_aware=True,
             appname=name,
-            serverSelectionTimeoutMS=2_000,
+            serverSelectionTimeoutMS=round(1_000 * _LOOKS_SECONDS),
             connectTimeoutMS=3_000,
             socketTimeoutMS=20_000,
             maxPoolSize=_MOST_CONNECTIONS,
@@ -247,7 +249,12 @@ async def _attempt(
     except (asyncio.CancelledError, ConnectionFailure):
         raise
     except BaseException:
+        began = time.monotonic()
         await session.abort_transaction()
+        if time.monotonic() - began >= _LOOKS_SECONDS:
+            # No server was found to be told, which the driver tells nobody; nor does it note it as if the connection
+            # had broken.
+            session.delegate._server_session.mark_dirty()
         raise
     await session.commit_transaction()
     return result, tx.events

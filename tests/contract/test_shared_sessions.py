@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from pymongo.errors import ConnectionFailure
 
 from services.shared.mongo import Database, Transaction
 from tests.drill.links import Link
@@ -85,7 +86,7 @@ class Refused(Exception):
     """A rule says no, within a transaction."""
 
 
-@pytest.mark.parametrize("ends", ["refused", "cancelled"])
+@pytest.mark.parametrize("ends", ["refused", "refused when the driver knows", "cancelled"])
 async def test_a_transaction_whose_end_the_server_did_not_hear_of_is_ended_when_it_can_be_reached(
     mongodb_uri: str, link: Link, name: str, ends: str
 ):
@@ -107,10 +108,13 @@ async def test_a_transaction_whose_end_the_server_did_not_hear_of_is_ended_when_
     await inside.wait()
     upstream, link.upstream = link.upstream, "127.0.0.1:9"
     link.cut()
-    if ends == "refused":
-        cut_off.set()
-    else:
+    if ends == "refused when the driver knows":
+        with pytest.raises(ConnectionFailure):
+            await away["things"].find_one({})
+    if ends == "cancelled":
         working.cancel()
+    else:
+        cut_off.set()
     with pytest.raises((Refused, asyncio.CancelledError)):
         await working
     link.upstream = upstream
