@@ -1,6 +1,7 @@
 """What waits for one subscriber. A mailbox never grows with how slow its subscriber is."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from collections import deque
 from hashlib import blake2b
@@ -25,7 +26,7 @@ class Row(Protocol):
         """Where it looks the same to everybody: what has been answered already, by what was asked."""
 
 
-class Mailbox:
+class Mailbox(ABC):
     """The subscriber's end. A topic puts rows in and may end it; the subscriber waits, takes, and may put back."""
 
     def __init__(self, key: Any) -> None:
@@ -35,13 +36,13 @@ class Mailbox:
         # Why no more will come.
         self.ended: FieldError | None = None
 
+    @abstractmethod
     def take(self) -> Any:
         """The next row; None if there is none now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_back(self, row: Any) -> None:
         """A row that could not be shown yet: it comes again, unless a newer one has taken its place."""
-        raise NotImplementedError
 
     def end(self, why: FieldError) -> None:
         """What is in it can still be taken."""
