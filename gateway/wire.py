@@ -11,6 +11,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -34,8 +35,6 @@ _FEWEST = 8
 # When there is no place, so large a part of the connections that say nothing makes room.
 _MAKING_ROOM = 1 / 20
 _MAKING_ROOM_SECONDS = 0.1
-_PHRASES = {408: "Request Timeout", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
-            503: "Service Unavailable"}  # fmt: skip
 
 
 class Phase(Enum):
@@ -297,7 +296,7 @@ def _refusal(status: int, code: str, reason: str, message: str, measure: str, li
     body = orjson.dumps({"errors": [{"message": message, "extensions": extensions}]})
     retry = "retry-after: 1\r\n" if status in (429, 503) else ""
     head = (
-        f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json; charset=utf-8\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json; charset=utf-8\r\n"
         f"content-length: {len(body)}\r\ncache-control: no-store\r\n{retry}connection: close\r\n\r\n"
     )
     return head.encode() + body
