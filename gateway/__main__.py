@@ -16,12 +16,13 @@ async def main() -> None:
     # Everything is made on the loop that serves: a gRPC channel belongs to the loop on which it was made.
     settings = Settings()
     listening = listen(settings.listen)
+    probed = listen(settings.health_listen, "ALLIANCE_HEALTH_LISTEN") if settings.health_listen else None
     observed = telemetry.start("gateway", settings.log_level, settings.metrics_listen)
     try:
         app = create_app(settings, observed)
     except BrandFileInvalid as error:
         raise SystemExit(f"{settings.brands_folder}: {error}") from error
-    server = Server(app, settings)
+    server = Server(app, settings, probed)
     _settle()
 
     def stop(*_: object) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic, perf_counter
 
@@ -28,6 +27,7 @@ from gateway.engine.document import Allowance, Documents
 from gateway.engine.resolve import bind
 from gateway.engine.shape import Budget
 from gateway.errors import masked
+from gateway.health import PATHS, Health
 from gateway.http import GRACE_SECONDS, GraphQLEndpoint
 from gateway.limits import Accounts, Buckets
 from gateway.live import drop_offs, impact, wallets
@@ -98,13 +98,12 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     measures.observe(documents.ways, documents.cache)
     measures.observe_doors(overload, accounts, mutations)
     sockets = WebSocketEndpoint(live, settings.live, callers, brands, settings.issuer_url)
-    health = Health(backends)
+    health = Health(backends.health)
     routes: list[BaseRoute] = [
         Route(GRAPHQL_PATH, graphql.answer, methods=["GET", "POST"]),
         WebSocketRoute(GRAPHQL_PATH, sockets),
         *OAuth(tokens, keys, settings.issuer_url, backends, _token_limits(settings)).routes(),
-        Route("/healthz", health.alive),
-        Route("/readyz", health.ready),
+        *health.routes(),
     ]
     if ide.installed():
         routes.append(Mount(ide.MOUNT, StaticFiles(directory=ide.MODULES)))
@@ -148,8 +147,8 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     app.state.ways = graphql.documents.ways
     # For whoever stops the process: subscribers have to be told before connections are closed.
     app.state.live = live
-    # For whoever has the connections: what is counted of them.
-    app.state.measures = measures
+    # For whoever has the connections: what is counted of them, and what probes are told.
+    app.state.measures, app.state.health = measures, health
     return app
 
 
@@ -205,32 +204,7 @@ def _token_limits(settings: Settings) -> TokenLimits:
 def _tracing(telemetry: Telemetry, routes: Collection[str]) -> list[Middleware]:
     if telemetry.provider is None:
         return []
-    return [Middleware(Tracing, provider=telemetry.provider, untraced=("/healthz", "/readyz"), routes=routes)]
-
-
-@dataclass
-class Health:
-    """Whether the process lives, and whether it can be sent requests."""
-
-    backends: Backends
-    seen_all: bool = False
-
-    async def alive(self, _: HttpRequest) -> Response:
-        """GET /healthz: the process answers."""
-        return JSONResponse({"status": "alive"}, headers={"Cache-Control": "no-store"})
-
-    async def ready(self, _: HttpRequest) -> Response:
-        """GET /readyz: ready once all four services have served, and from then on while any of them does.
-
-        A gateway that left the load balancer with one service of four would turn a part failing into all failing.
-        """
-        services: Mapping[str, str] = await self.backends.health()
-        serving = [state == "serving" for state in services.values()]
-        self.seen_all = self.seen_all or all(serving)
-        ready = self.seen_all and any(serving)
-        status = "ready" if all(serving) else "degraded" if ready else "not_ready"
-        content = {"status": status, "services": dict(services)}
-        return JSONResponse(content, 200 if ready else 503, headers={"Cache-Control": "no-store"})
+    return [Middleware(Tracing, provider=telemetry.provider, untraced=PATHS, routes=routes)]
 
 
 class Envelope:

@@ -131,6 +131,10 @@ class Settings(TlsSettings):
     )
     identity_key_file: Path = Field(description="private JWK (Ed25519) by which this process proves its name")
 
+    health_listen: str = Field(
+        default="",
+        description="host:port at which health alone is told, whatever callers take up; empty for none but theirs",
+    )
     metrics_listen: str = Field(
         default="",
         description="host:port at which Prometheus reads; empty for none. Not for callers: no identity asked",

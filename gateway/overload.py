@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.cors import asks_first
 from gateway.errors import SERVICE_UNAVAILABLE
+from gateway.health import PATHS
 from gateway.request_ids import request_id_of
 from gateway.returns import Returns
 
@@ -26,8 +27,7 @@ _FEWEST = 64
 # A tick's lateness is a rough measure: no less than a fifth is left in one step, and at least a tenth goes.
 _STEEPEST, _GENTLEST = 0.2, 0.9
 _INCREASE = 4
-# Probes have to be answered most of all when there is much to do.
-_ALWAYS = frozenset(("/healthz", "/readyz"))
+_ALWAYS = frozenset(PATHS)
 _MESSAGE = "There is more to do than can be done just now; nothing was read of this request. Send it again in a moment."
 
 

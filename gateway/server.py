@@ -10,6 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from gateway.config import Settings
+from gateway.health import Probes
 from gateway.wire import Connection, Doors
 
 _FAREWELL_SECONDS = 1.0
@@ -20,7 +21,8 @@ _SILENCE_MS = 30_000
 class Server(uvicorn.Server):
     """Bounds connections, and tells subscribers that it stops before it closes theirs."""
 
-    def __init__(self, app: Starlette, settings: Settings) -> None:
+    def __init__(self, app: Starlette, settings: Settings, probed: socket.socket | None = None) -> None:
+        """`probed` is where probes ask, if that is not where callers do."""
         live = settings.live
         doors = Doors(
             settings.connections, app.state.measures.cut, time.monotonic, behind_proxies=settings.trusted_proxies > 0
@@ -49,6 +51,12 @@ class Server(uvicorn.Server):
         self._doors = doors
         doors.open = self.server_state.connections
         app.state.measures.observe_connections(lambda: len(doors.open))
+        self._probes = Probes(app.state.health, probed) if probed else None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._probes:
+            await self._probes.start()
 
     async def on_tick(self, counter: int) -> bool:
         self._doors.walk()
@@ -58,9 +66,11 @@ class Server(uvicorn.Server):
         with suppress(TimeoutError):
             await asyncio.wait_for(self._live.stop(), _FAREWELL_SECONDS)
         await super().shutdown(sockets)
+        if self._probes:
+            self._probes.stop()
 
 
-def listen(address: str) -> socket.socket:
+def listen(address: str, setting: str = "ALLIANCE_LISTEN") -> socket.socket:
     """The listening socket; a taken port ends the process with a sentence rather than a traceback."""
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -73,7 +83,7 @@ def listen(address: str) -> socket.socket:
     except OSError as error:
         raise SystemExit(
             f"{address} cannot be listened on ({error.strerror}); if another process has the port, stop it, "
-            "or set ALLIANCE_LISTEN to a free one."
+            f"or set {setting} to a free one."
         ) from error
     listening.set_inheritable(True)
     return listening

@@ -35,6 +35,8 @@ class Served:
     """A gateway that answers at a URL."""
 
     url: str
+    # Where probes ask.
+    probes: str
     live: Live
     tokens: Tokens
     meter: Meter
@@ -57,11 +59,12 @@ async def served(
     made = settings_of(alliance, keys, live=LiveLimits(**limits), **(settings or {}))
     telemetry = Telemetry()
     app = create_app(made, telemetry)
-    server = Server(app, made)
-    listening = listen("127.0.0.1:0")
+    listening, probed = listen("127.0.0.1:0"), listen("127.0.0.1:0")
+    server = Server(app, made, probed)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     await until(lambda: server.started)
-    yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", app.state.live, tokens_of(keys), telemetry.meter)
+    url, probes = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (listening, probed))
+    yield Served(url, probes, app.state.live, tokens_of(keys), telemetry.meter)
     server.should_exit = True
     await task
 

@@ -65,16 +65,17 @@ def test_it_serves_before_the_services_do_and_ends_well(listen: str):
     assert metadata["issuer"] == f"http://{listen}"
 
 
-def test_a_taken_port_is_named_with_what_to_do(keys: Path):
+@pytest.mark.parametrize("setting", ["ALLIANCE_LISTEN", "ALLIANCE_HEALTH_LISTEN"])
+def test_a_taken_port_is_named_with_what_to_do(keys: Path, setting: str):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        process = start(keys, listen)
+        process = start(keys, "127.0.0.1:0", **{setting: listen})
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert listen in output
-    assert "ALLIANCE_LISTEN" in output
+    assert f"set {setting} to a free one" in output
     assert "Traceback" not in output
 
 

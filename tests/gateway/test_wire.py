@@ -277,6 +277,26 @@ async def test_who_says_nothing_makes_room_for_who_does(gateway: Served):
     await until_served(gateway)
 
 
+async def test_probes_are_answered_when_callers_have_taken_all_connections(alliance: FakeAlliance, keys: Path):
+    limits = ConnectionLimits(connections=8, body_seconds=300)
+    async with (
+        served(alliance, keys, settings={"connections": limits}) as gateway,
+        lines(gateway, 8) as crowd,
+        lines(gateway) as (another,),
+    ):
+        for line in crowd:
+            line.say(head())  # With a request begun none of them makes room.
+        assert told(await another.ended())[1]["reason"] == "TOO_MANY_CONNECTIONS"
+        answers = []
+        for path in ("/healthz", "/readyz", "/graphql", "/oauth/token"):
+            # On a connection of its own each, as a kubelet asks.
+            async with httpx.AsyncClient(base_url=gateway.probes, trust_env=False) as probe:
+                answers.append(await probe.get(path))
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 404]
+    assert answers[0].json() == {"status": "alive"}
+    assert set(answers[1].json()["services"].values()) == {"serving"}
+
+
 async def test_websockets_are_counted_but_not_cut_off(gateway: Served):
     async with socket(gateway.url, gateway.operator()) as client:
         await client.subscribe(IMPACT)

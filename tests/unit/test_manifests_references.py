@@ -194,6 +194,10 @@ def liveness_that_asks_for_the_database(broken: Broken) -> None:
     del broken.container("Deployment", "accounts")["livenessProbe"]["grpc"]["service"]
 
 
+def probe_among_callers(broken: Broken) -> None:
+    broken.container("Deployment", "gateway")["livenessProbe"]["httpGet"]["port"] = "http"
+
+
 def root(broken: Broken) -> None:
     broken.pod("Deployment", "accounts")["securityContext"]["runAsUser"] = 0
 
@@ -271,6 +275,7 @@ def two_versions(broken: Broken) -> None:
         (no_pause, "Deployment/accounts has no preStop pause"),
         (no_probe, "Deployment/accounts has no startupProbe"),
         (liveness_that_asks_for_the_database, "Deployment/accounts: livenessProbe and readinessProbe ask the same"),
+        (probe_among_callers, "Deployment/gateway: livenessProbe asks port http, where callers come"),
         (root, "Deployment/accounts may run as root"),
         (writable, "CronJob/backup: mongodump can write to its root"),
         (token, "Deployment/accounts gets a token of the cluster"),

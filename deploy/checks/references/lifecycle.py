@@ -7,6 +7,7 @@ from deploy.checks.resources import Container, Overlay, Workload
 
 # After its grace a process closes its connections and sends its last traces.
 _FAREWELL_SECONDS = 10
+_PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
 def errors(overlay: Overlay) -> Iterator[str]:
@@ -14,6 +15,7 @@ def errors(overlay: Overlay) -> Iterator[str]:
     for workload, container in overlay.processes():
         yield from _of_stop(workload, container, overlay)
         yield from _of_probes(workload, container)
+        yield from _of_doors(workload, container, overlay)
     for workload in overlay.workloads:
         yield from _of_security(workload)
 
@@ -38,7 +40,7 @@ def _of_stop(workload: Workload, container: Container, overlay: Overlay) -> Iter
 
 def _of_probes(workload: Workload, container: Container) -> Iterator[str]:
     asked = {}
-    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+    for name in _PROBES:
         probe = container.spec.get(name)
         if probe is None:
             yield f"{workload.title} has no {name}"
@@ -47,6 +49,16 @@ def _of_probes(workload: Workload, container: Container) -> Iterator[str]:
             asked[name] = grpc.get("service", "") if grpc else http.get("path")
     if "livenessProbe" in asked and asked.get("livenessProbe") == asked.get("readinessProbe"):
         yield f"{workload.title}: livenessProbe and readinessProbe ask the same; an outage of another would restart it"
+
+
+def _of_doors(workload: Workload, container: Container, overlay: Overlay) -> Iterator[str]:
+    """Whoever takes all connections of the port for callers must not have the process restarted."""
+    door = str(values_of(container, overlay).get("ALLIANCE_LISTEN", "")).rpartition(":")[2]
+    for name in _PROBES:
+        probe = container.spec.get(name, {})
+        asked = (probe.get("grpc") or probe.get("httpGet") or {}).get("port")
+        if asked is not None and str(container.port(asked)) == door:
+            yield f"{workload.title}: {name} asks port {asked}, where callers come; give it one of its own"
 
 
 def _of_security(workload: Workload) -> Iterator[str]:
