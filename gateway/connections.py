@@ -1,9 +1,12 @@
-"""Relay connections: the shape of every list that has pages."""
+"""Relay connections: the shape of every list that has pages, and the arguments by which it is of a stretch of time."""
 
 from typing import Generic, TypeVar
 
+from strawberry.types.arguments import StrawberryArgument
+
 from gateway.access import INHERITED
-from gateway.engine.declare import shape, value
+from gateway.engine.declare import argument, shape, value
+from gateway.scalars import DateTime
 
 Node = TypeVar("Node")
 
@@ -22,8 +25,20 @@ class Edge(Generic[Node]):
     node: Node | None = value("The row; null if the viewer may not see it.")
 
 
-@shape("A page of a list.", rule=INHERITED, max_age=None)
+@shape(
+    "A page of a list. There is no total of its rows: to count them would take as long as to read them all.",
+    rule=INHERITED,
+    max_age=None,
+)
 class Connection(Generic[Node]):
     edges: list[Edge[Node]] = value("The rows with their cursors.")
     nodes: list[Node | None] = value("The rows alone.")
     page_info: PageInfo = value("Where the page begins and ends.")
+
+
+def within(happened: str) -> list[StrawberryArgument]:
+    """The arguments for a stretch of time; `happened` says of what moment it is: handed in, asked for."""
+    return [
+        argument("since", DateTime | None, f"Only what was {happened} at this moment or later."),
+        argument("until", DateTime | None, f"Only what was {happened} before this moment; it has to be after `since`."),
+    ]

@@ -8,8 +8,8 @@ import strawberry
 from alliance.accounts.v1 import accounts_pb2 as pb
 from gateway.access import INHERITED, OPERATOR, PUBLIC, of_member, of_member_alone
 from gateway.accounts import sources
-from gateway.connections import Connection
-from gateway.engine.declare import connection, derived, enum_value, federated, join, value
+from gateway.connections import Connection, within
+from gateway.engine.declare import argument, connection, derived, enum_value, federated, join, value
 from gateway.logistics.sources import drop_offs, drop_offs_of_member
 from gateway.partners.sources import partners
 from gateway.rewards.sources import earnings, entries_of_member, redemptions_of_member, wallets
@@ -19,7 +19,7 @@ from gateway.why import make as why
 if TYPE_CHECKING:
     from gateway.logistics.types import DropOff
     from gateway.partners.types import Partner
-    from gateway.rewards.types import Earning, Entry, Redemption, Wallet
+    from gateway.rewards.types import Earning, Entry, Redemption, RedemptionStatus, Wallet
     from gateway.why.types import Why
 
 PartnerType = Annotated["Partner", strawberry.lazy("gateway.partners.types")]
@@ -28,6 +28,7 @@ WalletType = Annotated["Wallet", strawberry.lazy("gateway.rewards.types")]
 EntryType = Annotated["Entry", strawberry.lazy("gateway.rewards.types")]
 EarningType = Annotated["Earning", strawberry.lazy("gateway.rewards.types")]
 RedemptionType = Annotated["Redemption", strawberry.lazy("gateway.rewards.types")]
+RedemptionStatusType = Annotated["RedemptionStatus", strawberry.lazy("gateway.rewards.types")]
 WhyType = Annotated["Why", strawberry.lazy("gateway.why.types")]
 MemberType = Annotated["Member", strawberry.lazy("gateway.accounts.types")]
 ClaimType = Annotated["Claim", strawberry.lazy("gateway.accounts.types")]
@@ -197,13 +198,21 @@ class Member:
         sources.claims_of_member, "What the member was credited with, newest first.", on="id", rule=MEMBER
     )
     drop_offs: Connection[DropOffType] | None = connection(
-        drop_offs_of_member, "What the member handed in, newest first.", on="id", rule=MEMBER
+        drop_offs_of_member,
+        "What the member handed in, newest first.",
+        on="id",
+        filters=within("handed in"),
+        rule=MEMBER,
     )
     entries: Connection[EntryType] | None = connection(
         entries_of_member, "What moved in the member's wallet, newest first.", on="id", rule=MEMBER
     )
     redemptions: Connection[RedemptionType] | None = connection(
-        redemptions_of_member, "The rewards that the member redeemed, newest first.", on="id", rule=MEMBER
+        redemptions_of_member,
+        "The rewards that the member redeemed, newest first.",
+        on="id",
+        filters=[*within("asked for"), argument("status", RedemptionStatusType | None, "Only what is in this state.")],
+        rule=MEMBER,
     )
 
 

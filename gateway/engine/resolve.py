@@ -5,12 +5,15 @@ Resolvers are plain functions wherever nothing has to be awaited; rows stay the 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
 import strawberry
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from graphql import (
     GraphQLField,
     GraphQLNonNull,
@@ -305,6 +308,13 @@ def request_arguments(
     request: Any, fixed: Mapping[str, Callable[[Any], Any]], given: Iterable[tuple[str, Any]]
 ) -> Arguments:
     """What goes into the request beside keys: what was given, and what the declaration fixes."""
-    made = [(name, value) for name, value in given if value is not None]
+    made = [(name, _plain(value)) for name, value in given if value is not None]
     made += [(name, value(request)) for name, value in fixed.items()]
     return tuple(sorted(made))
+
+
+def _plain(value: Any) -> Any:
+    """An argument as a message's field takes it, that can be compared: what is asked alike is asked once."""
+    if isinstance(value, Enum):
+        return value.value
+    return value.ToDatetime(UTC) if isinstance(value, Timestamp) else value

@@ -20,6 +20,9 @@ Arguments = tuple[tuple[str, Any], ...]
 
 LARGEST_PAGE = 100
 
+# The arguments that are fields of a message within the request, and of which one.
+_PART = {"first": "page", "after": "page", "since": "period", "until": "period"}
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -72,10 +75,7 @@ class Source:
         request: Any = self.request_type()
         self.ask_for(request, keys)
         for name, value in arguments:
-            if name in ("first", "after"):
-                setattr(request.page, name, value)
-            else:
-                setattr(request, name, value)
+            setattr(getattr(request, _PART[name]) if name in _PART else request, name, value)
         return request  # type: ignore[no-any-return]
 
     def ask_for(self, request: Any, keys: Iterable[Key]) -> None:

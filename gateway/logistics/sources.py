@@ -27,4 +27,14 @@ drop_offs_of_member = source(
     paged=True,
     most=200,
 )
+drop_offs_of_partner = source(
+    LOGISTICS,
+    "BatchListPartnerDropOffs",
+    keys="partner_ids",
+    rows="partners",
+    by="partner_id",
+    nodes="drop_offs",
+    paged=True,
+    most=200,
+)
 drop_off_summary = source(LOGISTICS, "SummarizeDropOffs", as_viewer=True)

@@ -9,15 +9,21 @@ from alliance.common.v1 import money_pb2
 from alliance.partners.v1 import partners_pb2 as pb
 from gateway.access import INHERITED, PUBLIC, of_partner
 from gateway.accounts.types import ActKind
-from gateway.engine.declare import enum_value, federated, join, value
+from gateway.connections import Connection, within
+from gateway.engine.declare import argument, connection, enum_value, federated, join, value
+from gateway.logistics.sources import drop_offs_of_partner
 from gateway.partners import sources
-from gateway.rewards.sources import partner_points
+from gateway.rewards.sources import partner_points, redemptions_of_partner
 from gateway.scalars import DateTime, Long, Points
 
 if TYPE_CHECKING:
-    from gateway.rewards.types import PartnerPoints
+    from gateway.logistics.types import DropOff
+    from gateway.rewards.types import PartnerPoints, Redemption, RedemptionStatus
 
 PartnerPointsType = Annotated["PartnerPoints", strawberry.lazy("gateway.rewards.types")]
+DropOffType = Annotated["DropOff", strawberry.lazy("gateway.logistics.types")]
+RedemptionType = Annotated["Redemption", strawberry.lazy("gateway.rewards.types")]
+RedemptionStatusType = Annotated["RedemptionStatus", strawberry.lazy("gateway.rewards.types")]
 PartnerType = Annotated["Partner", strawberry.lazy("gateway.partners.types")]
 
 ITSELF = of_partner("id")
@@ -157,4 +163,21 @@ class Partner:
     )
     points: PartnerPointsType | None = join(
         partner_points, "What it has issued, and what became of it.", on="id", rule=ITSELF
+    )
+    drop_offs: Connection[DropOffType] | None = connection(
+        drop_offs_of_partner,
+        "What was handed in at its machines, newest first.",
+        on="id",
+        filters=[
+            *within("handed in"),
+            argument("machine_id", strawberry.ID | None, "Only what was handed in at this machine."),
+        ],
+        rule=ITSELF,
+    )
+    redemptions: Connection[RedemptionType] | None = connection(
+        redemptions_of_partner,
+        "What members redeemed of its rewards, newest first.",
+        on="id",
+        filters=[*within("asked for"), argument("status", RedemptionStatusType | None, "Only what is in this state.")],
+        rule=ITSELF,
     )

@@ -33,6 +33,19 @@ redemptions_of_member = source(
     paged=True,
     most=200,
 )
+redemptions_of_partner = source(
+    REWARDS,
+    "BatchListPartnerRedemptions",
+    keys="partner_ids",
+    rows="partners",
+    by="partner_id",
+    nodes="redemptions",
+    paged=True,
+    most=200,
+)
+found_redemptions = source(
+    REWARDS, "BatchFindRedemptions", keys="keys", rows="found", by=("partner_id", "voucher_code"), most=200
+)
 gifts = source(REWARDS, "BatchGetGifts", keys="ids", rows="gifts", by="id")
 settlements = source(REWARDS, "BatchGetSettlements", keys="ids", rows="settlements", by="id")
 all_settlements = source(REWARDS, "ListSettlements", nodes="settlements", paged=True)

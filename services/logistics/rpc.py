@@ -14,7 +14,7 @@ from services.shared import checks
 from services.shared.idempotency import Idempotency
 from services.shared.identity import acting_partner, current_caller
 from services.shared.mongo import Transaction
-from services.shared.pages import PageQuery
+from services.shared.pages import PageQuery, between_times
 
 Context = Any
 
@@ -112,10 +112,23 @@ class LogisticsRpc(LogisticsServiceServicer):
     async def BatchListDropOffs(
         self, request: pb.BatchListDropOffsRequest, context: Context
     ) -> pb.BatchListDropOffsResponse:
-        pages = await self._capture.pages(request.member_ids, PageQuery.of(request.page))
+        pages = await self._capture.pages(request.member_ids, PageQuery.of(request.page), between_times(request.period))
         answer = pb.BatchListDropOffsResponse()
         for member_id, page in pages.items():
             answer.members.add(member_id=member_id, drop_offs=map(messages.drop_off, page.rows), page_info=page.info())
+        return answer
+
+    async def BatchListPartnerDropOffs(
+        self, request: pb.BatchListPartnerDropOffsRequest, context: Context
+    ) -> pb.BatchListPartnerDropOffsResponse:
+        pages = await self._capture.partner_pages(
+            request.partner_ids, request.machine_id, PageQuery.of(request.page), between_times(request.period)
+        )
+        answer = pb.BatchListPartnerDropOffsResponse()
+        for partner_id, page in pages.items():
+            answer.partners.add(
+                partner_id=partner_id, drop_offs=map(messages.drop_off, page.rows), page_info=page.info()
+            )
         return answer
 
     async def WatchDropOffs(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from alliance.accounts.v1.accounts_pb2 import ActKind
 from alliance.common.v1.money_pb2 import Money
+from alliance.common.v1.page_pb2 import Period
 from alliance.rewards.v1 import rewards_pb2 as pb
 from services.rewards.domain.earnings import Claim, Earning, KindTotal, RefusalTotal
 from services.rewards.domain.gifts import Gift
@@ -17,7 +18,9 @@ from services.rewards.ledger.postings import EntryKind
 from services.rewards.ledger.totals import Totals
 from services.rewards.service.earnings import Block
 from services.rewards.service.wallets import WalletEntry
+from services.rewards.store.redemptions import Which
 from services.shared import checks
+from services.shared.pages import between_times
 from services.shared.proto import enum_name, enum_number, timestamp
 
 _KIND = "ACT_KIND_"
@@ -25,6 +28,7 @@ _OF_CLAIMS = (EntryKind.EARN, EntryKind.CANCEL, EntryKind.REPAY)
 _OF_REDEMPTIONS = (EntryKind.SPEND, EntryKind.REVERSE)
 _OF_GIFTS = (EntryKind.GIVE, EntryKind.TAKE)
 _LARGEST_BLOCK = 1_000_000_000
+_STATUS = "REDEMPTION_STATUS_"
 
 
 def claim(event: pb.ClaimRecorded, at: str) -> Claim:
@@ -49,6 +53,16 @@ def block(event: pb.PrepaidBlockPaid, at: str) -> Block:
         partner_id=checks.id_of(event.partner_id, f"{at}partner_id", "partner"),
         points=checks.whole(event.points, f"{at}points", 1, _LARGEST_BLOCK),
     )
+
+
+def which(period: Period, status: int) -> Which:
+    """Which redemptions are wanted; PeriodEmpty, FieldInvalid."""
+    if not status:
+        return Which(between_times(period))
+    name = enum_name(pb.RedemptionStatus, status, _STATUS)
+    if not name:
+        raise checks.FieldInvalid("status", "needs one of the states that a redemption may be in, or none.")
+    return Which(between_times(period), RedemptionStatus(name))
 
 
 class Messages:
@@ -157,7 +171,7 @@ class Messages:
             reward_id=redemption.reward_id,
             member_id=redemption.member_id,
             partner_id=redemption.partner_id,
-            status=enum_number(pb.RedemptionStatus, redemption.status, "REDEMPTION_STATUS_"),
+            status=enum_number(pb.RedemptionStatus, redemption.status, _STATUS),
             points=redemption.capture_points if captured else redemption.points,
             voucher_code=redemption.voucher_code if with_voucher else "",
             created_at=timestamp(redemption.created_at),

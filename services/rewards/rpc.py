@@ -232,19 +232,35 @@ class RewardsRpc(RewardsServiceServicer):
     async def BatchListRedemptions(
         self, request: pb.BatchListRedemptionsRequest, context: Context
     ) -> pb.BatchListRedemptionsResponse:
-        checks.batch(request.member_ids, _MOST_MEMBERS)
-        query = PageQuery.of(request.page)
+        pages = await self._redemptions.pages_of(
+            request.member_ids, messages.which(request.period, request.status), PageQuery.of(request.page)
+        )
+        answer = pb.BatchListRedemptionsResponse()
+        for member_id, page in pages.items():
+            rows = [self._to.redemption(row, with_voucher=True) for row in page.rows]
+            answer.members.add(member_id=member_id, redemptions=rows, page_info=page.info())
+        return answer
 
-        async def one(id: str) -> pb.BatchListRedemptionsResponse.MemberRedemptions:
-            page = await self._redemptions.page_of(id, query)
-            return pb.BatchListRedemptionsResponse.MemberRedemptions(
-                member_id=id,
-                redemptions=[self._to.redemption(row, with_voucher=True) for row in page.rows],
-                page_info=page.info(),
-            )
+    async def BatchListPartnerRedemptions(
+        self, request: pb.BatchListPartnerRedemptionsRequest, context: Context
+    ) -> pb.BatchListPartnerRedemptionsResponse:
+        pages = await self._redemptions.partner_pages(
+            request.partner_ids, messages.which(request.period, request.status), PageQuery.of(request.page)
+        )
+        answer = pb.BatchListPartnerRedemptionsResponse()
+        for partner_id, page in pages.items():
+            rows = [self._to.redemption(row, with_voucher=False) for row in page.rows]
+            answer.partners.add(partner_id=partner_id, redemptions=rows, page_info=page.info())
+        return answer
 
-        found = await page_of_each(request.member_ids, one)
-        return pb.BatchListRedemptionsResponse(members=found.values())
+    async def BatchFindRedemptions(
+        self, request: pb.BatchFindRedemptionsRequest, context: Context
+    ) -> pb.BatchFindRedemptionsResponse:
+        found = await self._redemptions.find([(key.partner_id, key.voucher_code) for key in request.keys])
+        answer = pb.BatchFindRedemptionsResponse()
+        for partner_id, voucher_code, id in found:
+            answer.found.add(partner_id=partner_id, voucher_code=voucher_code, redemption_id=id)
+        return answer
 
     async def RunSettlement(self, request: pb.RunSettlementRequest, context: Context) -> pb.RunSettlementResponse:
         async def effect(tx: Transaction) -> pb.RunSettlementResponse:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from alliance.common.v1.page_pb2 import PageInfo, PageRequest
+from alliance.common.v1.page_pb2 import PageInfo, PageRequest, Period
+from services.shared import checks
 from services.shared.errors import InvalidArgument
 from services.shared.mongo import Collection, Document
 
@@ -30,6 +31,21 @@ class PageTooLarge(InvalidArgument):
 
 class CursorMalformed(InvalidArgument):
     """The cursor is not one that was given out."""
+
+
+class PeriodEmpty(InvalidArgument):
+    """The period ends before it begins."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """A stretch of a list by its order strings: from `least` on, and before `below`; empty: without that end."""
+
+    least: str = ""
+    below: str = ""
+
+
+WHOLE = Between()
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,21 @@ def time_order(at: datetime, id: str) -> str:
     return f"{(at - _EPOCH) // timedelta(milliseconds=1):013d}:{id}"
 
 
+def between_times(period: Period) -> Between:
+    """The stretch of a list ordered by `time_order` that happened in the period; PeriodEmpty, FieldInvalid."""
+    since, until = [
+        checks.moment(getattr(period, name), name) if period.HasField(name) else None for name in ("since", "until")
+    ]
+    if since is not None and until is not None and since >= until:
+        raise PeriodEmpty("`since` has to be before `until`.", field="since")
+    return Between(_from(since) if since else "", _from(until) if until else "")
+
+
+def _from(at: datetime) -> str:
+    """What all rows of this millisecond are behind, and all earlier ones before."""
+    return time_order(max(at, _EPOCH), "")
+
+
 async def page_of_each(owners: Iterable[str], page: Callable[[str], Awaitable[T]]) -> dict[str, T]:
     """What `page` finds for each of the owners, asked for once each and a few at a time: one query cannot give each of
     many owners a limit.
@@ -86,15 +117,26 @@ async def find_page(
     *,
     descending: bool = True,
     order: str = "order",
+    between: Between = WHOLE,
 ) -> Page[Document]:
     """The page of the rows that equal `prefix`, by their `order` field; served by an index on prefix and order."""
     wanted: dict[str, Any] = dict(prefix)
-    if query.after:
-        wanted[order] = {"$lt" if descending else "$gt": query.after}
+    if bounds := _bounds(query.after, between, descending=descending):
+        wanted[order] = bounds
     cursor = collection.find(wanted, sort=[(order, -1 if descending else 1)], limit=query.size + 1)
     rows = [row async for row in cursor]
     shown = rows[: query.size]
     return Page(shown, [row[order] for row in shown], has_next=len(rows) > query.size)
+
+
+def _bounds(after: str, between: Between, *, descending: bool) -> dict[str, str]:
+    """The range of order strings that is behind a row, within a stretch of the list."""
+    bounds = {"$gte": between.least, "$lt": between.below}
+    if after and descending:
+        bounds["$lt"] = min(after, between.below or after)
+    elif after and after >= between.least:
+        bounds = {"$gt": after, "$lt": between.below}
+    return {bound: value for bound, value in bounds.items() if value}
 
 
 def _encode(order: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from services.shared.errors import (
     Unauthenticated,
 )
 from services.shared.ids import new_id
+from services.shared.proto import timestamp
 from services.shared.rpc_errors import from_rpc
 from tests.support.errors import refused
 from tests.support.machines import Key, LogisticsClient, batch_of, item, opened, registered, signed
@@ -420,6 +422,53 @@ async def test_l10_drop_offs_are_listed_by_when_they_happened(
     assert pages[0].page_info.has_next_page
     rest = await drop_offs_of(logistics, ann, after=pages[0].page_info.cursors[-1])
     assert [(ago() - row.occurred_at.ToDatetime(tzinfo=ago().tzinfo)).days for row in rest[ann]] == [300]
+
+
+async def test_a_partner_s_drop_offs_are_listed_by_period_and_machine(
+    logistics: LogisticsClient, machines: Door, machine: pb.Machine, key: Key
+):
+    brand, other = new_id("partner"), new_id("partner")
+    keys = [Key(), Key(), Key()]
+    point = await opened(logistics, brand)
+    one, two = [await registered(logistics, brand, point.id, each.public) for each in keys[:2]]
+    foreign = await registered(logistics, other, point.id, keys[2].public)
+    for at, of, whose in ((5, one, keys[0]), (3, two, keys[1]), (1, one, keys[0]), (2, foreign, keys[2])):
+        await machines.send(signed(batch_of(of, item(at=ago(days=at), weight_grams=at)), whose))
+
+    async def grams(*partner_ids: str, **wanted: Any) -> dict[str, list[int]]:
+        request = pb.BatchListPartnerDropOffsRequest(partner_ids=partner_ids, **wanted)
+        answer = await logistics.call(logistics.stub.BatchListPartnerDropOffs, request)
+        return {group.partner_id: [row.weight_grams for row in group.drop_offs] for group in answer.partners}
+
+    assert await grams(brand, other, "nobody") == {brand: [1, 3, 5], other: [2], "nobody": []}
+    assert await grams(brand, machine_id=one.id) == {brand: [1, 5]}
+    assert await grams(brand, machine_id=foreign.id) == {brand: []}, "a machine does not lead to another's"
+    four, two_days = timestamp(ago(days=4)), timestamp(ago(days=2))
+    assert await grams(brand, period={"since": four}) == {brand: [1, 3]}
+    assert await grams(brand, period={"until": two_days}) == {brand: [3, 5]}
+    assert await grams(brand, period={"since": four, "until": two_days}) == {brand: [3]}
+    page = {"first": 1}
+    request = pb.BatchListPartnerDropOffsRequest(partner_ids=[brand], page=page, period={"until": two_days})
+    (first,) = (await logistics.call(logistics.stub.BatchListPartnerDropOffs, request)).partners
+    assert first.page_info.has_next_page
+    assert await grams(brand, page={"after": first.page_info.cursors[0]}, period={"until": two_days}) == {brand: [5]}
+    turned = grams(brand, period={"since": two_days, "until": four})
+    assert (await refused(InvalidArgument, turned)).reason == "PERIOD_EMPTY"
+    assert (await refused(InvalidArgument, grams(brand, machine_id="m"))).reason == "FIELD_INVALID"
+
+
+async def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(
+    logistics: LogisticsClient, machines: Door, machine: pb.Machine, key: Key
+):
+    ann, at = new_id("member"), ago(days=2).replace(microsecond=500_000)
+    await machines.send(signed(batch_of(machine, item(member_id=ann, at=at)), key))
+    tick = timedelta(milliseconds=1)
+    for since, until, found in ((at, at + tick, 1), (at - tick, at, 0), (at + tick, at + 2 * tick, 0)):
+        request = pb.BatchListDropOffsRequest(
+            member_ids=[ann], period={"since": timestamp(since), "until": timestamp(until)}
+        )
+        (page,) = (await logistics.call(logistics.stub.BatchListDropOffs, request)).members
+        assert len(page.drop_offs) == found, (since, until)
 
 
 async def test_while_accounts_is_down_what_was_stored_follows_later(

@@ -354,6 +354,71 @@ async def test_redemptions_are_listed_newest_first_for_many_members(world: World
     assert (len(pages), list(pages[3].redemptions)) == (4, [])
 
 
+async def test_a_partner_lists_what_was_redeemed_of_its_rewards(world: World):
+    shop, other = await world.new_partner(), await world.new_partner()
+    reward, elsewhere = await world.reward(shop, 1), await world.reward(other, 1)
+    people = [await world.new_member(points=10, partner_id=other) for _ in range(2)]
+    made = [await world.redeem(person, reward.id) for person in (*people, *people)]
+    await world.redeem(people[0], elsewhere.id)
+    await world.capture(shop, made[1].voucher_code)
+    await world.void(made[2].id, member(made[2].member_id))
+    ids = [redemption.id for redemption in made]
+
+    async def listed(**wanted: Any) -> list[str]:
+        request = pb.BatchListPartnerRedemptionsRequest(partner_ids=[shop], **wanted)
+        (page,) = (await world.call("BatchListPartnerRedemptions", request)).partners
+        assert [row.voucher_code for row in page.redemptions] == [""] * len(page.redemptions)
+        return [row.id for row in page.redemptions]
+
+    assert await listed() == ids[::-1]
+    assert await listed(status=pb.REDEMPTION_STATUS_HELD) == [ids[3], ids[0]]
+    assert await listed(status=pb.REDEMPTION_STATUS_CAPTURED) == [ids[1]]
+    assert await listed(status=pb.REDEMPTION_STATUS_REVERSED) == []
+    assert await listed(period={"since": made[2].created_at}) == ids[:1:-1]
+    assert await listed(period={"until": made[2].created_at}) == ids[1::-1]
+    assert await listed(period={"since": made[1].created_at}, status=pb.REDEMPTION_STATUS_HELD) == [ids[3]]
+    assert await listed(page={"first": 2}) == ids[:1:-1]
+    request = pb.BatchListRedemptionsRequest(member_ids=people[:1], status=pb.REDEMPTION_STATUS_HELD, page={"first": 5})
+    (page,) = (await world.call("BatchListRedemptions", request)).members
+    assert [row.id for row in page.redemptions][1:] == [ids[0]], "and the one elsewhere"
+    wrong: Any = 99
+    assert (await refused(InvalidArgument, listed(status=wrong))).reason == "FIELD_INVALID"
+
+
+async def test_what_the_ledger_would_not_hold_is_in_nobody_s_list(world: World, mongodb_uri: str):
+    shop = await world.new_partner()
+    reward, person = await world.reward(shop, 7), await world.new_member(points=10)
+    kept = await world.redeem(person, reward.id)
+    await refused(FailedPrecondition, world.redeem(person, reward.id))
+    client: MongoClient[dict[str, Any]] = MongoClient(mongodb_uri)
+    rows = client[world.database]["redemptions"]
+    row = rows.find_one({"_id": kept.id})
+    assert row is not None
+    del row["shown_to"], row["order"]
+    rows.insert_one({**row, "_id": new_id("redemption"), "voucher_hash": b"refused", "status": "refused"})
+    client.close()
+    request = pb.BatchListPartnerRedemptionsRequest(partner_ids=[shop])
+    (page,) = (await world.call("BatchListPartnerRedemptions", request)).partners
+    assert [one.id for one in page.redemptions] == [kept.id]
+
+
+async def test_a_till_looks_up_what_a_voucher_is_good_for(world: World):
+    shop, other = await world.new_partner(), await world.new_partner()
+    person = await world.new_member(points=10)
+    held = await world.redeem(person, (await world.reward(shop, 4)).id)
+    typed = held.voucher_code.lower().replace("-", " ")
+
+    async def looked_up(*keys: tuple[str, str]) -> list[tuple[str, str, str]]:
+        asked = [{"partner_id": partner_id, "voucher_code": code} for partner_id, code in keys]
+        answer = await world.call("BatchFindRedemptions", pb.BatchFindRedemptionsRequest(keys=asked))  # type: ignore[arg-type]
+        return [(one.partner_id, one.voucher_code, one.redemption_id) for one in answer.found]
+
+    assert await looked_up((shop, typed)) == [(shop, typed, held.id)]
+    assert await looked_up((other, typed), (shop, "no code"), (shop, "0" * 26), (shop, "")) == []
+    await world.capture(shop, held.voucher_code)
+    assert await looked_up((shop, held.voucher_code)) == [(shop, held.voucher_code, held.id)], "though it is over"
+
+
 async def test_r3_a_hold_that_nobody_resolves_ends_by_itself(hasty: World):
     shop = await hasty.new_partner()
     person = await hasty.new_member(points=100)

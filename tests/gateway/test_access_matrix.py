@@ -187,7 +187,9 @@ def matrix(built: GraphQLSchema, world: World) -> Matrix:
         "dropOffAccepted, of a brand's machines": f'dropOffAccepted(partnerId: "{world.brand}", after: "0.0")',
         "allianceImpact": "allianceImpact",
     }
-    return Matrix(built, doors | {"memberByCustomerNumber": 'customerNumber: "C-1"'}, streams, instead)
+    doors["memberByCustomerNumber"] = 'customerNumber: "C-1"'
+    doors["redemptionByVoucherCode"] = 'voucherCode: "SECRET"'
+    return Matrix(built, doors, streams, instead)
 
 
 @pytest.fixture(scope="module")

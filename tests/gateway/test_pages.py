@@ -66,3 +66,76 @@ async def test_rewards_can_be_asked_for_by_partner(gateway: Gateway, alliance: F
     assert data["rewards"]["nodes"] == [{"id": world.reward, "partner": {"id": world.other_brand}}]
     assert len((await gateway.data(query))["rewards"]["nodes"]) >= 1
     assert (await gateway.data(query, p="partner_none"))["rewards"]["nodes"] == []
+
+
+OFFICE = """
+query ($since: DateTime, $until: DateTime, $machine: ID, $status: RedemptionStatus) { viewer { partner {
+  dropOffs(first: 2, since: $since, until: $until, machineId: $machine) {
+    nodes { id weightGrams machine { id } recyclingPoint { name } } pageInfo { hasNextPage endCursor }
+  }
+  redemptions(since: $since, until: $until, status: $status) { nodes { id status voucherCode reward { title } } }
+} } }
+"""
+
+
+async def test_a_brand_lists_what_its_machines_took_and_what_was_redeemed_of_its_rewards(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    data = await gateway.data(OFFICE, gateway.partner(world.brand))
+    (taken,) = data["viewer"]["partner"]["dropOffs"]["nodes"]
+    assert taken["id"] == world.drop_off
+    assert data["viewer"]["partner"]["redemptions"]["nodes"] == []
+    data = await gateway.data(OFFICE, gateway.partner(world.other_brand), status="HELD")
+    assert data["viewer"]["partner"]["dropOffs"]["nodes"] == []
+    assert data["viewer"]["partner"]["redemptions"]["nodes"] == [
+        {"id": world.redemption, "status": "HELD", "voucherCode": None, "reward": {"title": "Soup"}}
+    ]
+
+
+async def test_lists_are_filtered_by_period_state_and_machine(gateway: Gateway, alliance: FakeAlliance, world: World):
+    async def counts(**wanted: Any) -> list[int]:
+        found = []
+        for brand in (world.brand, world.other_brand):
+            partner = (await gateway.data(OFFICE, gateway.partner(brand), **wanted))["viewer"]["partner"]
+            found.append(len(partner["dropOffs"]["nodes"]) + len(partner["redemptions"]["nodes"]))
+        return found
+
+    assert await counts() == [1, 1]
+    assert await counts(since="2026-03-01T08:30:00Z", until="2026-03-01T09:30:00.001+01:00") == [
+        1,
+        1,
+    ]
+    assert await counts(until="2026-03-01T08:30:00Z") == [0, 0]
+    assert await counts(since="2026-03-01T08:30:00.001Z") == [0, 0]
+    assert await counts(machine=new_id("machine"), status="CAPTURED") == [0, 0]
+    assert await counts(machine=world.machine, status="HELD") == [1, 1]
+
+
+async def test_those_who_ask_alike_share_a_call(gateway: Gateway, alliance: FakeAlliance, world: World):
+    """However they write the moment."""
+    part = "dropOffs(since: {}) {{ nodes {{ id }} }}"
+    moments = ('"2026-03-01T08:00:00Z"', '"2026-03-01T10:00:00.000+02:00"')
+    query = "{ viewer { partner { " + " ".join(f"a{n}: {part.format(at)}" for n, at in enumerate(moments)) + " } } }"
+    await gateway.data(query, gateway.partner(world.brand))
+    (call,) = [call for call in alliance.calls if call.method == "BatchListPartnerDropOffs"]
+    assert call.request.period.since.ToJsonString() == "2026-03-01T08:00:00Z"
+
+
+async def test_a_till_sees_what_a_voucher_is_good_for_before_it_takes_it_in(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    query = """query ($code: String!) { redemptionByVoucherCode(voucherCode: $code) {
+      id status points expiresAt reward { title } voucherCode } }"""
+    data = await gateway.data(query, gateway.partner(world.other_brand), code="SECRET")
+    assert data["redemptionByVoucherCode"] == {
+        "id": world.redemption,
+        "status": "HELD",
+        "points": 10,
+        "expiresAt": None,
+        "reward": {"title": "Soup"},
+        "voucherCode": None,
+    }
+    assert (await gateway.data(query, gateway.partner(world.brand), code="SECRET"))["redemptionByVoucherCode"] is None
+    for token in (gateway.member(world.member), gateway.operator(), None):
+        answer = await gateway.ask(query, token, code="SECRET")
+        assert answer["errors"][0]["extensions"]["code"] == ("FORBIDDEN" if token else "UNAUTHENTICATED")

@@ -71,7 +71,7 @@ def test_services_extend_each_others_entities(made: dict[Path, str]):
     assert fields["rewards"] == {"id", "wallet", "entries", "redemptions"}
     assert fields["alliance"] == {"id"}
     assert "partners" not in fields
-    assert {field.name.value for field in texts["rewards"]["Partner"].fields} == {"id", "points"}
+    assert {field.name.value for field in texts["rewards"]["Partner"].fields} == {"id", "points", "redemptions"}
     assert "resolvable: false" in print_ast(texts["rewards"]["Act"])
 
 

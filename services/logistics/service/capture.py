@@ -29,11 +29,11 @@ from services.shared.clock import Clock
 from services.shared.errors import Unauthenticated
 from services.shared.ids import is_id, new_id
 from services.shared.mongo import Database, Transaction
-from services.shared.pages import Page, PageQuery, page_of_each
+from services.shared.pages import Between, Page, PageQuery, page_of_each
 
 SIGNED_PREFIX = b"alliance.logistics.v1.ItemBatch\n"
 _SIGNATURE_BYTES = 64
-_MOST_MEMBERS = 200
+_MOST_OWNERS = 200
 
 
 class SignatureInvalid(Unauthenticated):
@@ -122,10 +122,23 @@ class Capture:
         """Those found."""
         return await self._store.drop_offs(ids)
 
-    async def pages(self, member_ids: Sequence[str], query: PageQuery) -> Mapping[str, Page[DropOff]]:
+    async def pages(self, member_ids: Sequence[str], query: PageQuery, between: Between) -> Mapping[str, Page[DropOff]]:
         """The same page for each of at most 200 members."""
-        checks.batch(member_ids, _MOST_MEMBERS)
-        return await page_of_each(member_ids, lambda member_id: self._store.page(member_id, query))
+        checks.batch(member_ids, _MOST_OWNERS)
+        return await page_of_each(member_ids, lambda member_id: self._store.page(member_id, query, between))
+
+    async def partner_pages(
+        self, partner_ids: Sequence[str], machine_id: str, query: PageQuery, between: Between
+    ) -> Mapping[str, Page[DropOff]]:
+        """The same page for each of at most 200 partners; of one machine, if it is named. FieldInvalid."""
+        checks.batch(partner_ids, _MOST_OWNERS)
+        if machine_id:
+            checks.id_of(machine_id, "machineId", "machine")
+
+        async def one(partner_id: str) -> Page[DropOff]:
+            return await self._store.partner_page(partner_id, machine_id, query, between)
+
+        return await page_of_each(partner_ids, one)
 
     async def summary(self) -> Summary:
         """What the machines sent, in numbers. Reads everything; not for every minute."""

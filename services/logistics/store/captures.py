@@ -8,12 +8,14 @@ from pymongo import IndexModel
 from services.logistics.domain.capture import Batch, Captured, DropOff, ItemResult, ItemStatus
 from services.logistics.domain.points import Material
 from services.shared.mongo import Database, Document, Indexes, Transaction, racing
-from services.shared.pages import Page, PageQuery, find_page, time_order
+from services.shared.pages import Between, Page, PageQuery, find_page, time_order
 
 INDEXES: Indexes = {
     "drop_offs": [
         IndexModel([("event_hash", 1)], unique=True),
         IndexModel([("member_id", 1), ("order", 1)]),
+        IndexModel([("partner_id", 1), ("order", 1)]),
+        IndexModel([("partner_id", 1), ("machine_id", 1), ("order", 1)]),
     ],
 }
 
@@ -77,9 +79,17 @@ class CaptureStore:
         """Those found."""
         return [_drop_off(row) async for row in self._drop_offs.find({"_id": {"$in": list(ids)}})]
 
-    async def page(self, member_id: str, query: PageQuery) -> Page[DropOff]:
+    async def page(self, member_id: str, query: PageQuery, between: Between) -> Page[DropOff]:
         """The member's, newest first by when they happened."""
-        page = await find_page(self._drop_offs, {"member_id": member_id}, query)
+        return await self._page({"member_id": member_id}, query, between)
+
+    async def partner_page(self, partner_id: str, machine_id: str, query: PageQuery, between: Between) -> Page[DropOff]:
+        """Those on the partner's machines, or on one of them, newest first by when they happened."""
+        of_machine = {"machine_id": machine_id} if machine_id else {}
+        return await self._page({"partner_id": partner_id, **of_machine}, query, between)
+
+    async def _page(self, owner: Document, query: PageQuery, between: Between) -> Page[DropOff]:
+        page = await find_page(self._drop_offs, owner, query, between=between)
         return Page([_drop_off(row) for row in page.rows], page.orders, page.has_next)
 
     async def counts(self) -> Mapping[ItemStatus, int]:

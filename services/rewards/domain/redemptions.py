@@ -223,8 +223,13 @@ def new_voucher() -> str:
     return new_code(128, *_GROUPS)
 
 
+def maybe_voucher_hash(code: str) -> bytes | None:
+    """By what a voucher is looked up, however it is typed; None for what cannot be a code."""
+    return code_hash(code, sum(_GROUPS))
+
+
 def voucher_hash(code: str) -> bytes:
-    """By what a voucher is looked up, however it is typed; VoucherNotFound for what cannot be a code."""
-    if (found := code_hash(code, sum(_GROUPS))) is None:
+    """The same; VoucherNotFound for what cannot be a code."""
+    if (found := maybe_voucher_hash(code)) is None:
         raise VoucherNotFound("There is no such voucher here; type the code as it is printed.")
     return found

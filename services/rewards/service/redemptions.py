@@ -1,7 +1,7 @@
 """The reward catalogue, and redemptions from the hold to the till."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from weakref import WeakValueDictionary
 
@@ -18,6 +18,7 @@ from services.rewards.domain.redemptions import (
     RewardNotFound,
     RewardOutOfStock,
     VoucherNotFound,
+    maybe_voucher_hash,
     new_voucher,
     reversal_refused,
 )
@@ -26,17 +27,18 @@ from services.rewards.ledger.dues import due
 from services.rewards.ledger.ledger import Ledger
 from services.rewards.partners import Partners
 from services.rewards.service.half_done import complete_each
-from services.rewards.store.redemptions import RedemptionStore
+from services.rewards.store.redemptions import RedemptionStore, Which
 from services.shared import checks
 from services.shared.clock import Clock
 from services.shared.errors import FailedPrecondition
 from services.shared.idempotency import Idempotency
 from services.shared.ids import new_id
 from services.shared.mongo import Transaction
-from services.shared.pages import Page, PageQuery
+from services.shared.pages import Page, PageQuery, page_of_each
 
 _LARGEST_PRICE = 1_000_000_000
 _LARGEST_STOCK = 1_000_000_000
+_MOST_OWNERS = 200
 # After so long the sweeper takes a step for abandoned, and completes it.
 _HALF_DONE = timedelta(seconds=10)
 
@@ -217,9 +219,30 @@ class Redemptions:
         """Those found."""
         return await self._store.redemptions(ids)
 
-    async def page_of(self, member_id: str, query: PageQuery) -> Page[Redemption]:
-        """A member's, newest first."""
-        return await self._store.page_of(member_id, query)
+    async def pages_of(
+        self, member_ids: Sequence[str], which: Which, query: PageQuery
+    ) -> Mapping[str, Page[Redemption]]:
+        """Newest first; the same page for each of at most 200 members."""
+        checks.batch(member_ids, _MOST_OWNERS)
+        return await page_of_each(member_ids, lambda id: self._store.page_of(id, which, query))
+
+    async def partner_pages(
+        self, partner_ids: Sequence[str], which: Which, query: PageQuery
+    ) -> Mapping[str, Page[Redemption]]:
+        """Of the rewards of each of at most 200 partners, newest first."""
+        checks.batch(partner_ids, _MOST_OWNERS)
+        return await page_of_each(partner_ids, lambda id: self._store.partner_page(id, which, query))
+
+    async def find(self, keys: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """By partner and voucher code, however that is typed: those found, each with its redemption's id."""
+        checks.batch(keys, _MOST_OWNERS)
+        hashes = {code: found for _, code in keys if (found := maybe_voucher_hash(code)) is not None}
+        redemptions = await self._store.by_vouchers(set(hashes.values()))
+        return [
+            (partner_id, code, one.id)
+            for partner_id, code in keys
+            if code in hashes and (one := redemptions.get(hashes[code])) is not None and one.partner_id == partner_id
+        ]
 
     async def _end(self, redemption: Redemption) -> None:
         if redemption.open:

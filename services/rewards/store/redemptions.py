@@ -1,7 +1,7 @@
 """The reward catalogue and its redemptions, on MongoDB."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from pymongo import IndexModel
@@ -10,7 +10,7 @@ from services.rewards.domain.redemptions import Intent, Redemption, RedemptionSt
 from services.rewards.ledger.events import Refusal
 from services.rewards.ledger.model import Lot
 from services.shared.mongo import Database, Document, Indexes, Transaction
-from services.shared.pages import Page, PageQuery, find_page, time_order
+from services.shared.pages import WHOLE, Between, Page, PageQuery, find_page, time_order
 
 INDEXES: Indexes = {
     "rewards": [
@@ -21,10 +21,23 @@ INDEXES: Indexes = {
         IndexModel([("voucher_hash", 1)], unique=True),
         # `shown_to` is set when the member has it, `due` as long as something is still to be done.
         IndexModel([("shown_to", 1), ("order", 1)], sparse=True),
+        IndexModel([("shown_to", 1), ("status", 1), ("order", 1)]),
+        IndexModel([("partner_id", 1), ("order", 1)]),
+        IndexModel([("partner_id", 1), ("status", 1), ("order", 1)]),
         IndexModel([("due", 1)], sparse=True),
     ],
 }
+# Before all orders.
+_FIRST = "0"
 _OURS_ALONE = (RedemptionStatus.PENDING, RedemptionStatus.REFUSED)
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which of somebody's redemptions: all that were asked for in a stretch of time, or only those in a state."""
+
+    between: Between = WHOLE
+    status: RedemptionStatus | None = None
 
 
 class RedemptionStore:
@@ -94,14 +107,30 @@ class RedemptionStore:
         row = await self._redemptions.find_one({"voucher_hash": voucher_hash(code)}, session=tx.session)
         return _redemption(row) if row else None
 
+    async def by_vouchers(self, hashes: Collection[bytes]) -> dict[bytes, Redemption]:
+        """Those found that members have, by the hashes of their codes."""
+        rows = self._redemptions.find({"voucher_hash": {"$in": list(hashes)}})
+        found = {bytes(row["voucher_hash"]): _redemption(row) async for row in rows}
+        return {key: one for key, one in found.items() if one.status not in _OURS_ALONE}
+
     async def redemptions(self, ids: Sequence[str]) -> list[Redemption]:
         """Those found that members have."""
         rows = self._redemptions.find({"_id": {"$in": list(ids)}})
         return [found for found in [_redemption(row) async for row in rows] if found.status not in _OURS_ALONE]
 
-    async def page_of(self, member_id: str, query: PageQuery) -> Page[Redemption]:
+    async def page_of(self, member_id: str, which: Which, query: PageQuery) -> Page[Redemption]:
         """A member's, newest first."""
-        page = await find_page(self._redemptions, {"shown_to": member_id}, query)
+        return await self._page({"shown_to": member_id}, which, query)
+
+    async def partner_page(self, partner_id: str, which: Which, query: PageQuery) -> Page[Redemption]:
+        """Those of a partner's rewards that members have, newest first."""
+        return await self._page({"partner_id": partner_id}, which, query)
+
+    async def _page(self, owner: Document, which: Which, query: PageQuery) -> Page[Redemption]:
+        status = {"status": which.status} if which.status else {}
+        # Those that no member has are not in the order.
+        between = Between(which.between.least or _FIRST, which.between.below)
+        page = await find_page(self._redemptions, {**owner, **status}, query, between=between)
         return Page([_redemption(row) for row in page.rows], page.orders, page.has_next)
 
     async def due(self, at: datetime, limit: int) -> list[Redemption]:

@@ -7,7 +7,7 @@ from typing import Any
 from alliance.logistics.v1 import logistics_pb2, logistics_pb2_grpc
 from services.shared.errors import FailedPrecondition
 from services.shared.ids import new_id
-from tests.gateway.fakes.recording import Stream, found, page_of
+from tests.gateway.fakes.recording import Stream, found, page_of, within
 
 
 class Logistics(logistics_pb2_grpc.LogisticsServiceServicer):
@@ -88,6 +88,16 @@ class Logistics(logistics_pb2_grpc.LogisticsServiceServicer):
         for id in request.member_ids:
             rows, info = page_of([row for row in self.drop_offs.values() if row.member_id == id], request.page)
             answer.members.add(member_id=id, drop_offs=rows, page_info=info)
+        return answer
+
+    async def BatchListPartnerDropOffs(self, request: Any, _: Any) -> Any:
+        answer = logistics_pb2.BatchListPartnerDropOffsResponse()
+        for id in request.partner_ids:
+            owned = [row for row in self.drop_offs.values() if row.partner_id == id]
+            wanted = [row for row in owned if request.machine_id in ("", row.machine_id)]
+            happened = [row for row in wanted if within(request.period, row.occurred_at)]
+            rows, info = page_of(happened, request.page)
+            answer.partners.add(partner_id=id, drop_offs=rows, page_info=info)
         return answer
 
     async def SummarizeDropOffs(self, request: Any, _: Any) -> Any:

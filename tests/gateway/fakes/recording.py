@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 
-from alliance.common.v1.page_pb2 import PageInfo, PageRequest
+from alliance.common.v1.page_pb2 import PageInfo, PageRequest, Period
 from services.shared.errors import InvalidArgument, Unavailable
 from services.shared.identity import Caller, current_caller
 
@@ -71,6 +71,14 @@ def page_of(rows: Sequence[Any], request: PageRequest) -> tuple[Sequence[Any], P
     start = int(request.after) + 1 if request.after else 0
     end = min(start + (request.first or 20), len(rows))
     return rows[start:end], PageInfo(cursors=[str(n) for n in range(start, end)], has_next_page=end < len(rows))
+
+
+def within(period: Period, at: Timestamp) -> bool:
+    """Whether something happened in a period."""
+    moment = at.ToNanoseconds()
+    early = period.HasField("since") and moment < period.since.ToNanoseconds()
+    late = period.HasField("until") and moment >= period.until.ToNanoseconds()
+    return not (early or late)
 
 
 class Stream:

@@ -8,7 +8,7 @@ from alliance.rewards.v1 import rewards_pb2, rewards_pb2_grpc
 from services.shared.errors import InvalidArgument
 from services.shared.identity import current_caller
 from services.shared.ids import new_id
-from tests.gateway.fakes.recording import NOW, Stream, found, page_of
+from tests.gateway.fakes.recording import NOW, Stream, found, page_of, within
 
 
 class Rewards(rewards_pb2_grpc.RewardsServiceServicer):
@@ -118,6 +118,23 @@ class Rewards(rewards_pb2_grpc.RewardsServiceServicer):
         for id in request.member_ids:
             rows, info = page_of([row for row in self.redemptions.values() if row.member_id == id], request.page)
             answer.members.add(member_id=id, redemptions=rows, page_info=info)
+        return answer
+
+    async def BatchListPartnerRedemptions(self, request: Any, _: Any) -> Any:
+        answer = rewards_pb2.BatchListPartnerRedemptionsResponse()
+        for id in request.partner_ids:
+            owned = [row for row in self.redemptions.values() if row.partner_id == id]
+            wanted = [row for row in owned if request.status in (0, row.status)]
+            rows, info = page_of([row for row in wanted if within(request.period, row.created_at)], request.page)
+            answer.partners.add(partner_id=id, redemptions=rows, page_info=info)
+        return answer
+
+    async def BatchFindRedemptions(self, request: Any, _: Any) -> Any:
+        answer = rewards_pb2.BatchFindRedemptionsResponse()
+        for key in request.keys:
+            for row in self.redemptions.values():
+                if (row.partner_id, row.voucher_code) == (key.partner_id, key.voucher_code):
+                    answer.found.add(partner_id=key.partner_id, voucher_code=key.voucher_code, redemption_id=row.id)
         return answer
 
     async def RunSettlement(self, request: Any, _: Any) -> Any:

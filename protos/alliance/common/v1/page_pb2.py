@@ -22,17 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61lliance/common/v1/page.proto\x12\x12\x61lliance.common.v1\"+\n\x0bPageRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x05\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"2\n\x08PageInfo\x12\x0f\n\x07\x63ursors\x18\x01 \x03(\t\x12\x15\n\rhas_next_page\x18\x02 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61lliance/common/v1/page.proto\x12\x12\x61lliance.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x0bPageRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x05\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"2\n\x08PageInfo\x12\x0f\n\x07\x63ursors\x18\x01 \x03(\t\x12\x15\n\rhas_next_page\x18\x02 \x01(\x08\"^\n\x06Period\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'alliance.common.v1.page_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAGEREQUEST']._serialized_start=53
-  _globals['_PAGEREQUEST']._serialized_end=96
-  _globals['_PAGEINFO']._serialized_start=98
-  _globals['_PAGEINFO']._serialized_end=148
+  _globals['_PAGEREQUEST']._serialized_start=86
+  _globals['_PAGEREQUEST']._serialized_end=129
+  _globals['_PAGEINFO']._serialized_start=131
+  _globals['_PAGEINFO']._serialized_end=181
+  _globals['_PERIOD']._serialized_start=183
+  _globals['_PERIOD']._serialized_end=277
 # @@protoc_insertion_point(module_scope)

@@ -780,19 +780,25 @@ class BatchListDropOffsRequest(_message.Message):
 
     MEMBER_IDS_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """Only those that happened in it."""
+
     def __init__(
         self,
         *,
         member_ids: _abc.Iterable[_builtins.str] | None = ...,
         page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page", "period", b"period"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -842,6 +848,85 @@ class BatchListDropOffsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchListDropOffsResponse: _TypeAlias = BatchListDropOffsResponse  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerDropOffsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
+    machine_id: _builtins.str
+    """Only those on this machine; may be empty."""
+    @_builtins.property
+    def partner_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """Only those that happened in it."""
+
+    def __init__(
+        self,
+        *,
+        partner_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
+        machine_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["machine_id", b"machine_id", "page", b"page", "partner_ids", b"partner_ids", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerDropOffsRequest: _TypeAlias = BatchListPartnerDropOffsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerDropOffsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PartnerDropOffs(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        DROP_OFFS_FIELD_NUMBER: _builtins.int
+        PAGE_INFO_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        @_builtins.property
+        def drop_offs(self) -> _containers.RepeatedCompositeFieldContainer[Global___DropOff]: ...
+        @_builtins.property
+        def page_info(self) -> _page_pb2.PageInfo: ...
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            drop_offs: _abc.Iterable[Global___DropOff] | None = ...,
+            page_info: _page_pb2.PageInfo | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["page_info", b"page_info"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_offs", b"drop_offs", "page_info", b"page_info", "partner_id", b"partner_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchListPartnerDropOffsResponse.PartnerDropOffs]: ...
+    def __init__(
+        self,
+        *,
+        partners: _abc.Iterable[Global___BatchListPartnerDropOffsResponse.PartnerDropOffs] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerDropOffsResponse: _TypeAlias = BatchListPartnerDropOffsResponse  # noqa: Y015
 
 @_typing.final
 class AcceptedDropOffs(_message.Message):

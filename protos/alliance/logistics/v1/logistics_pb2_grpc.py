@@ -91,6 +91,11 @@ class LogisticsServiceStub:
                 request_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsRequest.SerializeToString,
                 response_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsResponse.FromString,
                 _registered_method=True)
+        self.BatchListPartnerDropOffs = channel.unary_unary(
+                '/alliance.logistics.v1.LogisticsService/BatchListPartnerDropOffs',
+                request_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListPartnerDropOffsRequest.SerializeToString,
+                response_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListPartnerDropOffsResponse.FromString,
+                _registered_method=True)
         self.WatchDropOffs = channel.unary_stream(
                 '/alliance.logistics.v1.LogisticsService/WatchDropOffs',
                 request_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.WatchDropOffsRequest.SerializeToString,
@@ -198,6 +203,14 @@ class LogisticsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchListPartnerDropOffs(self, request, context):
+        """The drop-offs on partners' machines, newest first by when they happened; the same page for each of at most
+        200 partners.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchDropOffs(self, request, context):
         """What machines bring, as it is accepted: batches in the order that they have for everybody, each with its place in
         it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
@@ -276,6 +289,11 @@ def add_LogisticsServiceServicer_to_server(servicer, server):
                     servicer.BatchListDropOffs,
                     request_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsRequest.FromString,
                     response_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsResponse.SerializeToString,
+            ),
+            'BatchListPartnerDropOffs': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListPartnerDropOffs,
+                    request_deserializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListPartnerDropOffsRequest.FromString,
+                    response_serializer=alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListPartnerDropOffsResponse.SerializeToString,
             ),
             'WatchDropOffs': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchDropOffs,
@@ -570,6 +588,33 @@ class LogisticsService:
             '/alliance.logistics.v1.LogisticsService/BatchListDropOffs',
             alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsRequest.SerializeToString,
             alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListDropOffsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListPartnerDropOffs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.logistics.v1.LogisticsService/BatchListPartnerDropOffs',
+            alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListPartnerDropOffsRequest.SerializeToString,
+            alliance_dot_logistics_dot_v1_dot_logistics__pb2.BatchListPartnerDropOffsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,10 @@ class LogisticsServiceStub:
     """Drop-offs by id: those found; at most 1,000 ids."""
     BatchListDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchListDropOffsRequest, _logistics_pb2.BatchListDropOffsResponse]
     """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
+    BatchListPartnerDropOffs: _grpc.UnaryUnaryMultiCallable[_logistics_pb2.BatchListPartnerDropOffsRequest, _logistics_pb2.BatchListPartnerDropOffsResponse]
+    """The drop-offs on partners' machines, newest first by when they happened; the same page for each of at most
+    200 partners.
+    """
     WatchDropOffs: _grpc.UnaryStreamMultiCallable[_logistics_pb2.WatchDropOffsRequest, _logistics_pb2.WatchDropOffsResponse]
     """What machines bring, as it is accepted: batches in the order that they have for everybody, each with its place in
     it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
@@ -134,6 +138,10 @@ class LogisticsServiceAsyncStub(LogisticsServiceStub):
     """Drop-offs by id: those found; at most 1,000 ids."""
     BatchListDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchListDropOffsRequest, _logistics_pb2.BatchListDropOffsResponse]  # type: ignore[assignment]
     """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
+    BatchListPartnerDropOffs: _aio.UnaryUnaryMultiCallable[_logistics_pb2.BatchListPartnerDropOffsRequest, _logistics_pb2.BatchListPartnerDropOffsResponse]  # type: ignore[assignment]
+    """The drop-offs on partners' machines, newest first by when they happened; the same page for each of at most
+    200 partners.
+    """
     WatchDropOffs: _aio.UnaryStreamMultiCallable[_logistics_pb2.WatchDropOffsRequest, _logistics_pb2.WatchDropOffsResponse]  # type: ignore[assignment]
     """What machines bring, as it is accepted: batches in the order that they have for everybody, each with its place in
     it. The first message comes at once and has no drop-offs: its place is `after`, or without that the last so far, and
@@ -251,6 +259,16 @@ class LogisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logistics_pb2.BatchListDropOffsResponse, _abc.Awaitable[_logistics_pb2.BatchListDropOffsResponse]]:
         """The drop-offs of members, newest first by when they happened; the same page for each of at most 200 members."""
+
+    @_abc_1.abstractmethod
+    def BatchListPartnerDropOffs(
+        self,
+        request: _logistics_pb2.BatchListPartnerDropOffsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_logistics_pb2.BatchListPartnerDropOffsResponse, _abc.Awaitable[_logistics_pb2.BatchListPartnerDropOffsResponse]]:
+        """The drop-offs on partners' machines, newest first by when they happened; the same page for each of at most
+        200 partners.
+        """
 
     @_abc_1.abstractmethod
     def WatchDropOffs(

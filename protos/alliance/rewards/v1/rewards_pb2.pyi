@@ -1697,19 +1697,29 @@ class BatchListRedemptionsRequest(_message.Message):
 
     MEMBER_IDS_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    status: Global___RedemptionStatus.ValueType
+    """Only those that are there now; unspecified: all."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """Only those asked for in it."""
+
     def __init__(
         self,
         *,
         member_ids: _abc.Iterable[_builtins.str] | None = ...,
         page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
+        status: Global___RedemptionStatus.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page", "period", b"period", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1759,6 +1769,169 @@ class BatchListRedemptionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchListRedemptionsResponse: _TypeAlias = BatchListRedemptionsResponse  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerRedemptionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    status: Global___RedemptionStatus.ValueType
+    """Only those that are there now; unspecified: all."""
+    @_builtins.property
+    def partner_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """Only those asked for in it."""
+
+    def __init__(
+        self,
+        *,
+        partner_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
+        status: Global___RedemptionStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "partner_ids", b"partner_ids", "period", b"period", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerRedemptionsRequest: _TypeAlias = BatchListPartnerRedemptionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerRedemptionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PartnerRedemptions(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        REDEMPTIONS_FIELD_NUMBER: _builtins.int
+        PAGE_INFO_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        @_builtins.property
+        def redemptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Redemption]: ...
+        @_builtins.property
+        def page_info(self) -> _page_pb2.PageInfo: ...
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            redemptions: _abc.Iterable[Global___Redemption] | None = ...,
+            page_info: _page_pb2.PageInfo | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["page_info", b"page_info"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["page_info", b"page_info", "partner_id", b"partner_id", "redemptions", b"redemptions"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchListPartnerRedemptionsResponse.PartnerRedemptions]: ...
+    def __init__(
+        self,
+        *,
+        partners: _abc.Iterable[Global___BatchListPartnerRedemptionsResponse.PartnerRedemptions] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerRedemptionsResponse: _TypeAlias = BatchListPartnerRedemptionsResponse  # noqa: Y015
+
+@_typing.final
+class BatchFindRedemptionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Key(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        VOUCHER_CODE_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        voucher_code: _builtins.str
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            voucher_code: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "voucher_code", b"voucher_code"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchFindRedemptionsRequest.Key]: ...
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___BatchFindRedemptionsRequest.Key] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchFindRedemptionsRequest: _TypeAlias = BatchFindRedemptionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchFindRedemptionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Found(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        VOUCHER_CODE_FIELD_NUMBER: _builtins.int
+        REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        """As it was asked for."""
+        voucher_code: _builtins.str
+        redemption_id: _builtins.str
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            voucher_code: _builtins.str = ...,
+            redemption_id: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "redemption_id", b"redemption_id", "voucher_code", b"voucher_code"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchFindRedemptionsResponse.Found]: ...
+    def __init__(
+        self,
+        *,
+        found: _abc.Iterable[Global___BatchFindRedemptionsResponse.Found] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchFindRedemptionsResponse: _TypeAlias = BatchFindRedemptionsResponse  # noqa: Y015
 
 @_typing.final
 class RunSettlementRequest(_message.Message):

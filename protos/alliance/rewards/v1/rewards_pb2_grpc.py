@@ -142,6 +142,16 @@ class RewardsServiceStub:
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListRedemptionsRequest.SerializeToString,
                 response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListRedemptionsResponse.FromString,
                 _registered_method=True)
+        self.BatchListPartnerRedemptions = channel.unary_unary(
+                '/alliance.rewards.v1.RewardsService/BatchListPartnerRedemptions',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListPartnerRedemptionsRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListPartnerRedemptionsResponse.FromString,
+                _registered_method=True)
+        self.BatchFindRedemptions = channel.unary_unary(
+                '/alliance.rewards.v1.RewardsService/BatchFindRedemptions',
+                request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchFindRedemptionsRequest.SerializeToString,
+                response_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchFindRedemptionsResponse.FromString,
+                _registered_method=True)
         self.RunSettlement = channel.unary_unary(
                 '/alliance.rewards.v1.RewardsService/RunSettlement',
                 request_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.RunSettlementRequest.SerializeToString,
@@ -361,6 +371,22 @@ class RewardsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchListPartnerRedemptions(self, request, context):
+        """The redemptions of partners' rewards, newest first, without voucher codes; the same page for each of at most
+        200 partners.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchFindRedemptions(self, request, context):
+        """Redemptions by the voucher that a member shows, at the partner whose till it is; however the code is typed. Those
+        found, each with the key that it was asked for by, also if they are over; at most 200 keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RunSettlement(self, request, context):
         """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
         partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
@@ -518,6 +544,16 @@ def add_RewardsServiceServicer_to_server(servicer, server):
                     servicer.BatchListRedemptions,
                     request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListRedemptionsRequest.FromString,
                     response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListRedemptionsResponse.SerializeToString,
+            ),
+            'BatchListPartnerRedemptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListPartnerRedemptions,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListPartnerRedemptionsRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListPartnerRedemptionsResponse.SerializeToString,
+            ),
+            'BatchFindRedemptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchFindRedemptions,
+                    request_deserializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchFindRedemptionsRequest.FromString,
+                    response_serializer=alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchFindRedemptionsResponse.SerializeToString,
             ),
             'RunSettlement': grpc.unary_unary_rpc_method_handler(
                     servicer.RunSettlement,
@@ -1103,6 +1139,60 @@ class RewardsService:
             '/alliance.rewards.v1.RewardsService/BatchListRedemptions',
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListRedemptionsRequest.SerializeToString,
             alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListRedemptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListPartnerRedemptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/BatchListPartnerRedemptions',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListPartnerRedemptionsRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchListPartnerRedemptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchFindRedemptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.rewards.v1.RewardsService/BatchFindRedemptions',
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchFindRedemptionsRequest.SerializeToString,
+            alliance_dot_rewards_dot_v1_dot_rewards__pb2.BatchFindRedemptionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

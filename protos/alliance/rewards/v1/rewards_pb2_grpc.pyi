@@ -124,6 +124,14 @@ class RewardsServiceStub:
     """Redemptions by id: those found; at most 1,000 ids."""
     BatchListRedemptions: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchListRedemptionsRequest, _rewards_pb2.BatchListRedemptionsResponse]
     """The redemptions of members, newest first; the same page for each of at most 200 members."""
+    BatchListPartnerRedemptions: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchListPartnerRedemptionsRequest, _rewards_pb2.BatchListPartnerRedemptionsResponse]
+    """The redemptions of partners' rewards, newest first, without voucher codes; the same page for each of at most
+    200 partners.
+    """
+    BatchFindRedemptions: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.BatchFindRedemptionsRequest, _rewards_pb2.BatchFindRedemptionsResponse]
+    """Redemptions by the voucher that a member shows, at the partner whose till it is; however the code is typed. Those
+    found, each with the key that it was asked for by, also if they are over; at most 200 keys.
+    """
     RunSettlement: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.RunSettlementRequest, _rewards_pb2.RunSettlementResponse]
     """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
     partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
@@ -245,6 +253,14 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     """Redemptions by id: those found; at most 1,000 ids."""
     BatchListRedemptions: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchListRedemptionsRequest, _rewards_pb2.BatchListRedemptionsResponse]  # type: ignore[assignment]
     """The redemptions of members, newest first; the same page for each of at most 200 members."""
+    BatchListPartnerRedemptions: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchListPartnerRedemptionsRequest, _rewards_pb2.BatchListPartnerRedemptionsResponse]  # type: ignore[assignment]
+    """The redemptions of partners' rewards, newest first, without voucher codes; the same page for each of at most
+    200 partners.
+    """
+    BatchFindRedemptions: _aio.UnaryUnaryMultiCallable[_rewards_pb2.BatchFindRedemptionsRequest, _rewards_pb2.BatchFindRedemptionsResponse]  # type: ignore[assignment]
+    """Redemptions by the voucher that a member shows, at the partner whose till it is; however the code is typed. Those
+    found, each with the key that it was asked for by, also if they are over; at most 200 keys.
+    """
     RunSettlement: _aio.UnaryUnaryMultiCallable[_rewards_pb2.RunSettlementRequest, _rewards_pb2.RunSettlementResponse]  # type: ignore[assignment]
     """Closes the period up to now: lets due points expire, ends holds that are past their time, and nets what the
     partners owe each other for points spent since the last settlement (P5). Without anything to settle the settlement is
@@ -483,6 +499,26 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rewards_pb2.BatchListRedemptionsResponse, _abc.Awaitable[_rewards_pb2.BatchListRedemptionsResponse]]:
         """The redemptions of members, newest first; the same page for each of at most 200 members."""
+
+    @_abc_1.abstractmethod
+    def BatchListPartnerRedemptions(
+        self,
+        request: _rewards_pb2.BatchListPartnerRedemptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewards_pb2.BatchListPartnerRedemptionsResponse, _abc.Awaitable[_rewards_pb2.BatchListPartnerRedemptionsResponse]]:
+        """The redemptions of partners' rewards, newest first, without voucher codes; the same page for each of at most
+        200 partners.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchFindRedemptions(
+        self,
+        request: _rewards_pb2.BatchFindRedemptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rewards_pb2.BatchFindRedemptionsResponse, _abc.Awaitable[_rewards_pb2.BatchFindRedemptionsResponse]]:
+        """Redemptions by the voucher that a member shows, at the partner whose till it is; however the code is typed. Those
+        found, each with the key that it was asked for by, also if they are over; at most 200 keys.
+        """
 
     @_abc_1.abstractmethod
     def RunSettlement(
