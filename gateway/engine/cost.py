@@ -151,7 +151,7 @@ class _Costs:
         )
 
     def _length(self, node: FieldNode, argument: str, default: int) -> int:
-        """How long a list is asked to be; what cannot be right is refused later, and costs as much as could be."""
+        """How long a list is asked to be; what is no length is refused later."""
         for given in node.arguments or ():
             if given.name.value != argument:
                 continue
@@ -164,7 +164,8 @@ class _Costs:
                 value = value.values
             if isinstance(value, list | tuple):
                 return len(value)
-            return min(value, LARGEST_PAGE) if isinstance(value, int) and value > 0 else default
+            # As JSON writes numbers, 100.0 is an Int, too.
+            return min(int(value), LARGEST_PAGE) if isinstance(value, int | float) and value >= 1 else default
         return default
 
 
@@ -194,8 +195,11 @@ def _weight(declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variable in operation.variable_definitions or ():
-        if isinstance(variable.default_value, IntValueNode):
-            found[variable.variable.name.value] = int(variable.default_value.value)
+        given = variable.default_value
+        if isinstance(given, IntValueNode):
+            found[variable.variable.name.value] = int(given.value)
+        elif isinstance(given, ListValueNode):
+            found[variable.variable.name.value] = given.values
     return found
 
 

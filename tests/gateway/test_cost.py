@@ -150,6 +150,22 @@ def test_the_cost_of_a_document(text: str, variables: dict[str, Any], cost: int)
         assert agree(text, variables) == cost
 
 
+@pytest.mark.parametrize(
+    ("text", "variables", "cost"),
+    [
+        # Both are Ints of the specification: whoever writes them otherwise gets no larger page for less.
+        ("query ($n: Int!) { partners(first: $n) { nodes { id } } }", {"n": 90.0}, 1 + 90),
+        ("query ($n: Int! = 6) { partners(first: $n) { nodes { id } } }", {"n": 90.0}, 1 + 90),
+        ("query ($n: Int = 90) { partners(first: $n) { nodes { id } } }", {"n": None}, 1 + 20),
+        ("query ($r: [_Any!]!) { _entities(representations: $r) { __typename } }", {"r": [{}] * 300}, 300),
+        ("query ($r: [_Any!]! = [%s]) { _entities(representations: $r) { __typename } }" % ("{} " * 300), {}, 300),
+        ("query ($r: [_Any!]! = []) { _entities(representations: $r) { __typename } }", {"r": [{}] * 300}, 300),
+    ],
+)
+def test_a_length_counts_however_it_is_written(text: str, variables: dict[str, Any], cost: int):
+    assert cost_of(_bound, parse(text), parse(text).definitions[0], variables) == cost  # type: ignore[arg-type]
+
+
 def test_every_list_of_objects_says_how_long_it_is():
     for type in _declared.type_map.values():
         if not isinstance(type, GraphQLObjectType) or type.name.startswith("__") or type.name.endswith("Connection"):

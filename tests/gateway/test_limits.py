@@ -29,6 +29,14 @@ async def test_g3_an_over_budget_document_makes_no_backend_call(gateway: Gateway
     assert alliance.calls == []
 
 
+async def test_a_number_with_a_point_buys_no_larger_pages(gateway: Gateway, alliance: FakeAlliance):
+    query = "query ($n: Int!) { members(first: $n) { nodes { acts(first: $n) { nodes { claim { id } } } } } }"
+    told = [(await gateway.ask(query, gateway.operator(), n=n))["errors"][0] for n in (100, 100.0)]
+    assert told[0]["message"] == told[1]["message"]
+    assert told[0]["extensions"]["measure"] == "cost"
+    assert alliance.calls == []
+
+
 async def test_the_same_document_with_smaller_pages_is_answered(gateway: Gateway, alliance: FakeAlliance, world: World):
     answer = await gateway.ask(PAGE_OF_PAGES, gateway.operator(), n=10)
     assert "errors" not in answer
