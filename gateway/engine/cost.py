@@ -15,6 +15,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
     GraphQLNamedType,
     GraphQLSchema,
     InlineFragmentNode,
@@ -32,7 +33,7 @@ from graphql import (
 )
 
 from gateway.engine.declare import DEFAULT_PAGE, MUTATION_WEIGHT, PAGE_LENGTH
-from gateway.engine.incremental import wished
+from gateway.engine.incremental import STREAM_BEGIN, wished
 from gateway.engine.reads import Connection, Entities, FieldDeclaration, Mutation
 from gateway.engine.resolve import field_declaration, type_declaration
 from gateway.engine.source import LARGEST_PAGE
@@ -57,7 +58,10 @@ def cost_of(
 def parts_of(
     schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
 ) -> int:
-    """Into how many parts its answer may be divided at most: by @defer on each object, by @stream at each row."""
+    """Into how many parts its answer may be divided at most: by @defer on each object, by @stream at each row.
+
+    GraphQLError if one of them cannot be granted.
+    """
     return _Parts(schema, document, operation, variables).total()
 
 
@@ -155,25 +159,33 @@ class _Costs:
         for given in node.arguments or ():
             if given.name.value != argument:
                 continue
-            value: Any = given.value
-            if isinstance(value, VariableNode):
-                value = self._variables.get(value.name.value, default)
-            elif isinstance(value, IntValueNode):
-                value = int(value.value)
-            elif isinstance(value, ListValueNode):
-                value = value.values
+            value = self._value(given, default)
             if isinstance(value, list | tuple):
                 return len(value)
             # As JSON writes numbers, 100.0 is an Int, too.
             return min(int(value), LARGEST_PAGE) if isinstance(value, int | float) and value >= 1 else default
         return default
 
+    def _value(self, given: ArgumentNode, default: Any) -> Any:
+        """What an argument is given, if that is a number or a list."""
+        value: Any = given.value
+        if isinstance(value, VariableNode):
+            return self._variables.get(value.name.value, default)
+        if isinstance(value, IntValueNode):
+            return int(value.value)
+        return value.values if isinstance(value, ListValueNode) else value
+
 
 class _Parts(_Costs):
     """Counts nothing but what is deferred or streamed, as often as it comes."""
 
     def _own(self, node: SelectionNode) -> int:
-        return int(wished(node.directives))
+        wishes = wished(node.directives)
+        for given in (argument for wish in wishes for argument in wish.arguments or ()):
+            if given.name.value == STREAM_BEGIN and isinstance(found := self._value(given, 0), int) and found < 0:
+                # graphql-core would take it for a defect of ours.
+                raise GraphQLError(f"{STREAM_BEGIN} says how many rows come at once: 0 or more.", given)
+        return len(wishes)
 
     def _weight(self, node: FieldNode, declared: FieldDeclaration | None, named: GraphQLNamedType) -> int:
         return self._own(node)

@@ -327,13 +327,17 @@ class Documents:
     def divides(self, operation: Operation, given: Mapping[str, Any], *, stranger: bool = False) -> bool:
         """Whether the operation can be answered in parts: it asks for that, and not for more parts than are allowed.
 
-        Only a query can: what follows a mutation must not be read before it.
+        Only a query can: what follows a mutation must not be read before it. DocumentInvalid if what it asks for is
+        no way to divide an answer.
         """
         document = operation.document
         if document.divided is None or operation.node.operation is not OperationType.QUERY:
             return False
         node = get_operation_ast(document.divided, _name(operation))
-        parts = parts_of(self._schema, document.divided, node, given) if node is not None else 0
+        try:
+            parts = parts_of(self._schema, document.divided, node, given) if node is not None else 0
+        except GraphQLError as error:
+            raise DocumentInvalid(error) from error
         return 0 < parts <= self._allowance(stranger).budget.parts
 
     async def answer_in_parts(

@@ -26,6 +26,8 @@ from graphql import (
 Parts = ExperimentalIncrementalExecutionResults
 
 _WISHES = (GraphQLDeferDirective, GraphQLStreamDirective)
+# The argument of @stream that says how many rows come with what is not streamed.
+STREAM_BEGIN = "initialCount"
 # For who reads the schema.
 _HOW = "Queries accepting multipart/mixed (incrementalSpec=v0.2) get an answer in parts, all others the whole at once."
 _NAMES = {directive.name for directive in _WISHES}
@@ -38,9 +40,9 @@ def understand(schema: GraphQLSchema) -> None:
     schema.directives = (*schema.directives, *told)
 
 
-def wished(directives: Sequence[DirectiveNode] | None) -> bool:
-    """Whether one of the two is among them."""
-    return any(directive.name.value in _NAMES for directive in directives or ())
+def wished(directives: Sequence[DirectiveNode] | None) -> list[DirectiveNode]:
+    """Those of the two that are among them."""
+    return [directive for directive in directives or () if directive.name.value in _NAMES]
 
 
 def whole(document: DocumentNode) -> DocumentNode:

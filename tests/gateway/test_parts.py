@@ -198,6 +198,16 @@ async def test_what_is_refused_is_refused_in_one_piece(gateway: Gateway, world: 
         assert response.json()["errors"][0]["extensions"]["code"] == code
 
 
+@pytest.mark.parametrize(("begin", "given"), [("-1", {}), ("$n", {"n": -1})])
+async def test_a_stream_cannot_begin_with_fewer_rows_than_none(gateway: Gateway, begin: str, given: dict[str, int]):
+    declared = "($n: Int!)" if given else ""
+    query = f"query {declared} {{ partners {{ nodes @stream(initialCount: {begin}) {{ id }} }} }}"
+    response = await asked(gateway, query, gateway.operator(), **given)
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["extensions"]["code"]) == (400, "DOCUMENT_INVALID")
+    assert "0 or more" in error["message"]
+
+
 async def test_a_mutation_is_answered_whole(gateway: Gateway, world: World):
     mutation = """mutation { setConsent(input: {requestId: "parts", partnerId: "p", granted: true}) {
       ... on SetConsentPayload { consent { ... @defer { granted } } } } }"""
