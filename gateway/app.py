@@ -143,6 +143,9 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
         ],
         exception_handlers={HTTPException: _http_error},
     )
+    # A path with a slash behind it is none of ours. A redirect would lead to whichever host the request names, and
+    # behind a proxy that ends TLS to http://, with the request's token or secret.
+    app.router.redirect_slashes = False
     # For whoever has the application alone: the counts of what it did.
     app.state.ways = graphql.documents.ways
     # For whoever stops the process: subscribers have to be told before connections are closed.

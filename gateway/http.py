@@ -84,7 +84,8 @@ class GraphQLEndpoint:
                 self.page.html, headers={"Content-Security-Policy": self.page.content_security_policy, **NO_STORE}
             )
         type = media_type(accept)
-        events = accepts_events(accept)
+        # A stream is all body: there is none for who asks for the head alone.
+        events = accepts_events(accept) and http.method != "HEAD"
         parts = accepts_parts(accept)
         if type is None and parts:
             # What is not divided is no multipart either.

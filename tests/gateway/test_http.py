@@ -167,6 +167,21 @@ async def test_head_is_get_without_the_answer(gateway: Gateway):
     assert response.status_code == 200
 
 
+async def test_there_is_no_head_of_a_stream(gateway: Gateway):
+    """It would never end, and keep the connection from whatever is asked on it next."""
+    params = {"query": "subscription { allianceImpact { cursor } }"}
+    response = await send(gateway, "text/event-stream", method="HEAD", params=params)
+    assert response.status_code == 406
+
+
+@pytest.mark.parametrize("path", ["/graphql/", "/graphql%2f", "/oauth/token/", "/healthz/"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_no_request_is_sent_elsewhere_with_its_secrets(gateway: Gateway, method: str, path: str):
+    response = await gateway.http.request(method, path, headers={"Host": "evil.example"})
+    assert response.status_code == 404
+    assert "location" not in response.headers
+
+
 @pytest.mark.parametrize(
     "params", [{}, {"query": ""}, {"query": VIEWER, "variables": "{"}, {"query": VIEWER, "variables": "[]"}]
 )
