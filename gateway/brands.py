@@ -10,13 +10,14 @@ there before stays in force.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from services.shared.telemetry import log
 
@@ -109,7 +110,7 @@ class Brands:
 
 def _brand(file: Path) -> Brand:
     try:
-        content = json.loads(file.read_bytes())
+        content = orjson.loads(file.read_bytes())
         if not isinstance(content, dict) or content.keys() - _FIELDS:
             raise ValueError(f"it has to be an object with {', '.join(sorted(_FIELDS))}")
         trusted_only = content.get("trustedOnly", False)
@@ -131,7 +132,7 @@ def _origins(given: Any) -> frozenset[str]:
 
 def _documents(given: Any) -> Mapping[str, str]:
     if isinstance(given, dict) and given.get("format") == "apollo-persisted-query-manifest":
-        given = {each["id"]: each["body"] for each in given.get("operations", ())}
+        given = _operations(given.get("operations"))
     if not isinstance(given, dict):
         raise ValueError("documents are an object, from ids to documents")
     found: dict[str, str] = {}
@@ -143,3 +144,12 @@ def _documents(given: Any) -> Mapping[str, str]:
             raise ValueError(f"the document {id!r} has the hash {digest}")
         found[id] = found[f"sha256:{digest}"] = text
     return found
+
+
+def _operations(given: Any) -> Mapping[str, Any]:
+    """Documents by id, of Apollo's manifest."""
+    if not isinstance(given, list) or not all(
+        isinstance(each, dict) and {"id", "body"} <= each.keys() for each in given
+    ):
+        raise ValueError("operations are a list of objects with id and body")
+    return {str(each["id"]): each["body"] for each in given}

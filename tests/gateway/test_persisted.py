@@ -234,6 +234,11 @@ async def test_changes_are_taken_over_and_broken_ones_are_not(tmp_path: Path, mo
         '{"documents": []}',
         '{"documents": {"a": 1}}',
         '{"documents": {"sha256:%s": "{ viewer { kind } }"}}' % ("0" * 64),
+        *(
+            f'{{"documents": {{"format": "apollo-persisted-query-manifest", "operations": {operations}}}}}'
+            for operations in ("null", "{}", '["x"]', '[{"id": "a"}]', '[{"id": "a", "body": 1}]')
+        ),
+        "[" * 100_000,
     ],
 )
 def test_a_file_that_does_not_say_what_it_should_is_named(tmp_path: Path, content: str):
