@@ -11,8 +11,10 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
+from services.rewards.ledger import machine
 from services.rewards.ledger.__main__ import VerifySettings, main
-from services.rewards.ledger.commands import Allot, Command, Issue, Place
+from services.rewards.ledger.commands import Allot, Command, Issue, Place, Void
+from services.rewards.ledger.events import Released
 from services.rewards.ledger.findings import Subject
 from services.rewards.ledger.ledger import INDEXES, Ledger, as_stored
 from services.rewards.ledger.model import Lot
@@ -148,6 +150,26 @@ async def told(database: Database) -> dict[str, str | None]:
     assert ledger is not None
     findings = (await ledger.verify()).findings
     return {subject.name: findings.of(subject) for subject in Subject}
+
+
+async def test_r12_what_was_decided_by_the_rules_of_its_time_is_not_wrong(
+    stored: tuple[Database, str], monkeypatch: pytest.MonkeyPatch
+):
+    """By the rules before these, points that came free of a hold repaid nothing."""
+    database, _ = stored
+    ledger = Ledger(database, 2, lambda: 1_750_000_000_001)
+    await ledger.open()
+    job = asyncio.create_task(ledger.run())
+    await ledger.cancel("claim_1", "member_1")
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.decide, "__defaults__", (2,))
+        outcome = await ledger.post_one(Void("void_1", "member_1", "hold_1"))
+    assert outcome.decision == (Released("member_1", "hold_1", False),)
+    assert (await ledger.members(["member_1"]))["member_1"].shortfall == 40
+    await ledger.project()
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    assert await told(database) == {"LOG": "", "BOOKS": "", "ACCOUNTS": ""}
 
 
 async def test_o1_what_is_wrong_with_one_does_not_hide_what_is_with_another(

@@ -254,6 +254,21 @@ async def test_r21_codes_are_not_stored_and_not_shown_twice(world: World):
     assert first.code not in world.process.log_text()
 
 
+async def test_r8_points_of_a_cancelled_claim_that_were_held_meanwhile_go_back_when_the_hold_is_given_up(world: World):
+    issuer, shop = await world.new_partner(1_000), await world.new_partner()
+    person = await world.new_member()
+    earning = await world.earn(person, issuer, 100)
+    held = await world.redeem(person, (await world.reward(shop, 100)).id)
+    cancelled = await world.cancel(earning.claim_id)
+    assert (cancelled.returned_points, cancelled.shortfall_points) == (0, 100)
+    await world.void(held.id, member(person))
+    wallet = await world.wallet(person)
+    assert (wallet.balance, wallet.available, wallet.shortfall) == (0, 0, 0)
+    assert await seen(world, person) == [("EARN", 100), ("CANCEL", 0), ("REPAY", -100)]
+    points = await world.points(issuer)
+    assert (points.allotment_left, points.cancelled, points.outstanding) == (1_000, 100, 0), "as if never issued"
+
+
 async def test_r8_what_repays_a_shortfall_is_settled_for_no_more_than_what_it_replaces(world: World):
     cheap, dear, shop = [await world.new_partner(unit_value=value) for value in (5_000, 20_000, 10_000)]
     for lender, payer in ((cheap, dear), (dear, cheap)):

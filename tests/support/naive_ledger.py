@@ -20,9 +20,8 @@ class NaiveMember:
     def held(self) -> int:
         return sum(points for points, _, _ in self.holds.values())
 
-    def pass_time(self, at: int) -> list[Point]:
-        """What expires."""
-        self.holds = {id: hold for id, hold in self.holds.items() if hold[2] > at}
+    def over(self, at: int) -> list[Point]:
+        """Points whose time is up and that no hold keeps."""
         gone: list[Point] = []
         kept = 0
         for point in sorted(self.points):
@@ -31,8 +30,6 @@ class NaiveMember:
                     kept += 1
                 else:
                     gone.append(point)
-        for point in gone:
-            self.points.remove(point)
         return gone
 
 
@@ -47,14 +44,50 @@ class Naive:
         self.net: Counter[str] = Counter()  # what partners are owed less what they owe, in micros
 
     def pass_time(self, member: str, at: int) -> None:
-        """Pending points come in, holds end, points expire."""
+        """Pending points come in, holds end, points expire; moment by moment."""
         wallet = self.members[member]
-        for issue, (due, points) in sorted(wallet.pending.items(), key=lambda row: (row[1][0], row[0])):
-            if due <= at:
-                del wallet.pending[issue]
-                self.come_in(member, points, due)
-        for _, issuer, _ in wallet.pass_time(at):
-            self.totals[issuer]["expired"] += 1
+        dues = [due for due, _ in wallet.pending.values()]
+        moments = {*dues, *(hold[2] for hold in wallet.holds.values()), *(point[0] for point in wallet.points), at}
+        moments |= {point[0] for _, points in wallet.pending.values() for point in points}
+        for moment in sorted(moment for moment in moments if moment <= at):
+            for issue, (due, points) in sorted(wallet.pending.items()):
+                if due == moment:
+                    del wallet.pending[issue]
+                    self.come_in(member, points, due)
+            for id, (count, _, expires) in list(wallet.holds.items()):
+                if expires == moment:
+                    del wallet.holds[id]
+                    self.come_free(member, count, moment)
+            self.expire(member, moment)
+
+    def expire(self, member: str, at: int) -> None:
+        for point in self.members[member].over(at):
+            self.members[member].points.remove(point)
+            self.totals[point[1]]["expired"] += 1
+
+    def end_hold(self, member: str, id: str, spent: int, at: int) -> None:
+        """A hold is over by somebody's word, of which so many points were spent."""
+        count, _, _ = self.members[member].holds.pop(id)
+        self.come_free(member, count - spent, at)
+        self.expire(member, at)
+
+    def come_free(self, member: str, count: int, at: int) -> None:
+        """So many points, of which those go back that are owed, like for like: what would expire, then what is free."""
+        wallet = self.members[member]
+        for expiring in (True, False):
+            if not expiring:
+                self.expire(member, at)
+            for debt in list(wallet.debts):
+                _, owed_to, value = debt
+                like = [point for point in sorted(wallet.points) if point[1:] == (owed_to, value)]
+                if expiring:
+                    like = [point for point in wallet.over(at) if point in like]
+                if like and count and len(wallet.points) > wallet.held:
+                    count -= 1
+                    wallet.debts.remove(debt)
+                    wallet.points.remove(like[0])
+                    self.left[owed_to] += 1
+                    self.totals[owed_to]["cancelled"] += 1
 
     def come_in(self, member: str, points: list[Point], at: int) -> None:
         """Those that are good at that time repay debts first."""
@@ -77,9 +110,10 @@ class Naive:
         self.net[point[1]] -= sign * value
         self.net[partner] += sign * value
 
-    def spend(self, member: str, count: int, partner: str) -> list[Point]:
+    def spend(self, member: str, hold: str, count: int, partner: str) -> list[Point]:
+        """Of the points that were good when the hold was placed."""
         wallet = self.members[member]
-        taken = sorted(wallet.points)[:count]
+        taken = sorted(point for point in wallet.points if point[0] > wallet.holds[hold][1])[:count]
         for point in taken:
             wallet.points.remove(point)
             self.settle(point, partner, point[2])

@@ -171,9 +171,8 @@ class LedgerAgainstNaive(RuleBasedStateMachine):
             return
         assert not isinstance(decision, Refusal)
         self.naive.pass_time(member, self.at)
-        taken = self.naive.spend(member, points, partner)
-        del wallet.holds[hold]
-        self.naive.pass_time(member, self.at)
+        taken = self.naive.spend(member, hold, points, partner)
+        self.naive.end_hold(member, hold, points, self.at)
         (captured,) = [event for event in decision if isinstance(event, Captured)]
         assert points_in(captured.lots) == taken
         self.captures.append((id, member, partner, captured, taken))
@@ -245,8 +244,8 @@ class LedgerAgainstNaive(RuleBasedStateMachine):
             assert decision == Refusal(machine.HOLD_NOT_OPEN)
             return
         self.naive.pass_time(member, self.at)
-        wallet.holds.pop(hold, None)
-        self.naive.pass_time(member, self.at)
+        if hold in wallet.holds:
+            self.naive.end_hold(member, hold, 0, self.at)
 
     @precondition(lambda self: len(self.issues) > len(self.cancelled))
     @rule(data=st.data())

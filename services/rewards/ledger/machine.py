@@ -1,6 +1,7 @@
 """The ledger's rules, pure: `decide` says what a command does; `effects.apply` then does it.
 
-- Points are spent, and repay, earliest expiry first; ties by issuer, then value. Those whose time is up repay nothing.
+- Points are spent, and repay, earliest expiry first; ties by issuer, then value. Those whose time is up repay nothing,
+  and a hold is not captured from points whose time was up when it was placed.
 - Time is the block's. Before a command is decided, what is due on its member's account happens (see `dues`).
 - A cancel takes back what is left of the very lots that were issued, never more than is free of holds. What was spent
   (or given away) becomes a debt. Points whose time was up are neither taken back nor owed. An issue that is still
@@ -30,14 +31,13 @@ from services.rewards.ledger.commands import (
     Take,
     Void,
 )
-from services.rewards.ledger.dues import Events, alive, due, repayments
+from services.rewards.ledger.dues import RULES, Events, alive, due, ended, repayments
 from services.rewards.ledger.effects import apply, member_after
 from services.rewards.ledger.events import (
     Allotted,
     Cancelled,
     Captured,
     Decision,
-    Event,
     Given,
     Issued,
     Pended,
@@ -88,19 +88,14 @@ MOST_PENDING = 1_000  # issues that wait on one account
 DAY = 86_400_000  # milliseconds
 
 
-def decide(books: Books, command: Command, at: int) -> Decision:
+def decide(books: Books, command: Command, at: int, rules: int = RULES) -> Decision:
     """What the command does at that time, as events to be applied in order; or why it does nothing."""
-    return _DECIDE[type(command)](books, command, at)
+    return _DECIDE[type(command)](books, command, at, rules)
 
 
-def decided_before(books: Books, command: Command, at: int) -> Decision:
-    """What version 0.1 decided: points that were issued when their time was up repaid debts all the same."""
-    decision = decide(books, command, at)
-    if not isinstance(command, Issue) or isinstance(decision, Refusal) or isinstance(decision[-1], Pended):
-        return decision
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
-    fresh = merged((), command.lots)
-    return (*events, Issued(command.member, command.id, fresh), *repayments(account, command.member, fresh))
+def decided_before(books: Books, command: Command, at: int) -> list[Decision]:
+    """What earlier versions of the rules decided."""
+    return [decide(books, command, at, rules) for rules in range(1, RULES)]
 
 
 def decide_linked(books: Books, commands: Sequence[Command], at: int) -> list[Decision]:
@@ -120,7 +115,7 @@ def decide_linked(books: Books, commands: Sequence[Command], at: int) -> list[De
     return decisions
 
 
-def _allot(books: Books, command: Allot, at: int) -> Decision:
+def _allot(books: Books, command: Allot, at: int, rules: int) -> Decision:
     if command.points < 1:
         return Refusal(COMMAND_INVALID)
     if books.partners.get(command.partner, NO_PARTNER).allotted + command.points > LARGEST:
@@ -128,27 +123,27 @@ def _allot(books: Books, command: Allot, at: int) -> Decision:
     return (Allotted(command.partner, command.points),)
 
 
-def _send(books: Books, command: Send, at: int) -> Decision:
+def _send(books: Books, command: Send, at: int, rules: int) -> Decision:
     points = min(books.partners.get(command.partner, NO_PARTNER).left, command.points)
     if points < 1:
         return Refusal(NOTHING_TO_SEND)
     return (Sent(Passage(command.id, command.partner, points, command.to)),)
 
 
-def _receive(books: Books, command: Receive, at: int) -> Decision:
+def _receive(books: Books, command: Receive, at: int, rules: int) -> Decision:
     if command.points < 1:
         return Refusal(COMMAND_INVALID)
     return (Received(command.partner, command.points, command.passage),)
 
 
-def _settle(books: Books, command: Settle, at: int) -> Decision:
+def _settle(books: Books, command: Settle, at: int, rules: int) -> Decision:
     under_way = {passage.id for passage in books.transit.open} | {gift.id for gift in books.transit.gifts}
     if command.passage not in under_way:
         return Refusal(COMMAND_INVALID)
     return (Settled(command.passage),)
 
 
-def _issue(books: Books, command: Issue, at: int) -> Decision:
+def _issue(books: Books, command: Issue, at: int, rules: int) -> Decision:
     lots = command.lots
     if not 1 <= len(lots) <= LARGEST_ISSUE or any(
         lot.points < 1 or lot.value < 0 or lot.issuer != lots[0].issuer for lot in lots
@@ -160,7 +155,7 @@ def _issue(books: Books, command: Issue, at: int) -> Decision:
         return Refusal(PREPAID_BLOCK_EXHAUSTED, issuer.left, points)
     if issuer.liability + value_of(lots) > LARGEST:
         return Refusal(LIABILITY_LIMIT_REACHED)
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)
     if _full(account, points):
         return Refusal(BALANCE_LIMIT_REACHED)
     fresh = merged((), lots)
@@ -171,42 +166,43 @@ def _issue(books: Books, command: Issue, at: int) -> Decision:
     issued = Issued(command.member, command.id, fresh)
     if not account.debts:
         return (*events, issued)
-    return (*events, issued, *repayments(account, command.member, alive(fresh, at)))
+    return (*events, issued, *repayments(account, command.member, fresh if rules < 2 else alive(fresh, at)))
 
 
-def _place(books: Books, command: Place, at: int) -> Decision:
+def _place(books: Books, command: Place, at: int, rules: int) -> Decision:
     if command.points < 1 or command.expires <= at:
         return Refusal(COMMAND_INVALID)
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)
     available = account.balance - account.held
     if command.points > available:
         return Refusal(INSUFFICIENT_POINTS, available, command.points)
     return (*events, Placed(command.member, Hold(command.id, command.points, at, command.expires)))
 
 
-def _capture(books: Books, command: Capture, at: int) -> Decision:
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+def _capture(books: Books, command: Capture, at: int, rules: int) -> Decision:
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)
     hold = _find(account.holds, command.hold)
     if hold is None:
         return Refusal(HOLD_NOT_OPEN)
     if not 1 <= command.points <= hold.points:
         return Refusal(CAPTURE_OUT_OF_RANGE, hold.points, command.points)
-    lots, _ = take(account.lots, command.points)
-    return _then_due(account, events, Captured(command.member, hold.id, command.partner, lots), command.member, at)
+    lots, _ = take(account.lots if rules < 3 else _promised(account, hold), command.points)
+    captured = Captured(command.member, hold.id, command.partner, lots)
+    return (*events, *ended(account, captured, hold.points - command.points, at, rules))
 
 
-def _void(books: Books, command: Void, at: int) -> Decision:
+def _void(books: Books, command: Void, at: int, rules: int) -> Decision:
     before = books.members.get(command.member, NO_MEMBER)
-    if _find(before.holds, command.hold) is None:
+    if (hold := _find(before.holds, command.hold)) is None:
         return Refusal(HOLD_NOT_OPEN)
-    account, events = due(before, command.member, at)
+    account, events = due(before, command.member, at, rules)
     if _find(account.holds, command.hold) is None:
         return events  # its time was up: so it ends in that way
-    return _then_due(account, events, Released(command.member, command.hold, False), command.member, at)
+    return (*events, *ended(account, Released(command.member, hold.id, False), hold.points, at, rules))
 
 
-def _cancel(books: Books, command: Cancel, at: int) -> Decision:
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+def _cancel(books: Books, command: Cancel, at: int, rules: int) -> Decision:
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)
     issuer = command.lots[0].issuer
     if pending := next((each for each in account.pending if each.issue == command.issue), None):
         return (*events, Withdrawn(command.member, command.issue, issuer, pending.lots))
@@ -224,21 +220,21 @@ def _cancel(books: Books, command: Cancel, at: int) -> Decision:
     return (*events, Cancelled(command.member, command.issue, issuer, tuple(taken), tuple(owed)))
 
 
-def _reverse(books: Books, command: Reverse, at: int) -> Decision:
+def _reverse(books: Books, command: Reverse, at: int, rules: int) -> Decision:
     taken = points_of(command.lots)
     if not 1 <= command.points <= taken:
         return Refusal(REVERSAL_OUT_OF_RANGE, taken, command.points)
     _, lots = take(merged((), command.lots), taken - command.points)
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)
     if refusal := _no_room(books, account, lots):
         return refusal
-    return _come_in(account, events, Reversed(command.member, command.hold, command.partner, lots), lots, at)
+    return _come_in(account, events, Reversed(command.member, command.hold, command.partner, lots), lots, at, rules)
 
 
-def _give(books: Books, command: Give, at: int) -> Decision:
+def _give(books: Books, command: Give, at: int, rules: int) -> Decision:
     if command.points < 1 or command.to == command.member:
         return Refusal(COMMAND_INVALID)
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)
     if account.debts:
         return Refusal(SHORTFALL_OPEN)
     available = account.balance - account.held
@@ -255,20 +251,20 @@ def _give(books: Books, command: Give, at: int) -> Decision:
     return (*events, Given(command.member, gift, Tally(today.day, today.gifts + 1, today.points + command.points)))
 
 
-def _take(books: Books, command: Take, at: int) -> Decision:
-    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at)
+def _take(books: Books, command: Take, at: int, rules: int) -> Decision:
+    account, events = due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)
     # What comes back to its giver has been there before, and is not to be lost.
     if command.member != command.giver and (refusal := _no_room(books, account, command.lots)):
         return refusal
     taken = Taken(command.member, command.gift, command.giver, command.lots)
-    return _come_in(account, events, taken, command.lots, at)
+    return _come_in(account, events, taken, command.lots, at, rules)
 
 
-def _sweep(books: Books, command: Sweep, at: int) -> Decision:
-    return due(books.members.get(command.member, NO_MEMBER), command.member, at)[1]
+def _sweep(books: Books, command: Sweep, at: int, rules: int) -> Decision:
+    return due(books.members.get(command.member, NO_MEMBER), command.member, at, rules)[1]
 
 
-_DECIDE: dict[type, Callable[[Books, Any, int], Decision]] = {
+_DECIDE: dict[type, Callable[[Books, Any, int, int], Decision]] = {
     Allot: _allot,
     Send: _send,
     Receive: _receive,
@@ -285,18 +281,21 @@ _DECIDE: dict[type, Callable[[Books, Any, int], Decision]] = {
 }
 
 
-def _then_due(account: Member, before: Events, event: Event, member: str, at: int) -> Events:
-    """The event, and the expiry of points that only the hold which it ends has kept."""
-    return (*before, event, *due(member_after(account, event), member, at)[1])
+def _promised(account: Member, hold: Hold) -> tuple[Lot, ...]:
+    """What a hold can be captured from, first that which expires first: not the points that others alone keep alive,
+    whose time was up when it was placed. Without those there are enough."""
+    return tuple(sorted(account.lots, key=lambda lot: lot.expires <= hold.placed))
 
 
-def _come_in(account: Member, before: Events, event: Reversed | Taken, lots: tuple[Lot, ...], at: int) -> Events:
+def _come_in(
+    account: Member, before: Events, event: Reversed | Taken, lots: tuple[Lot, ...], at: int, rules: int
+) -> Events:
     """The event that brings points, what of them goes to debts, and the expiry of those whose time is up."""
     account = member_after(account, event)
     repaid = repayments(account, event.member, alive(lots, at))
     for each in repaid:
         account = member_after(account, each)
-    return (*before, event, *repaid, *due(account, event.member, at)[1])
+    return (*before, event, *repaid, *due(account, event.member, at, rules)[1])
 
 
 def _full(account: Member, points: int) -> bool:

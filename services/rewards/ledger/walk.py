@@ -172,7 +172,7 @@ class Walk:
                     again = [machine.decide(self.books, chain[0].command, block.at)]
                 for number, (posting, decision) in enumerate(zip(chain, again, strict=True), place):
                     was = posting.decision
-                    if was != decision and was != machine.decided_before(self.books, posting.command, block.at):
+                    if was != decision and was not in machine.decided_before(self.books, posting.command, block.at):
                         field = difference(was, decision)
                         wrong.append(f"entry {number}, field {field}: the rules say otherwise")
                     if not isinstance(posting.decision, Refusal):

@@ -71,7 +71,8 @@ class LedgerServiceStub:
     """Gives a hold up: its points are free again. A hold is resolved once. HOLD_NOT_OPEN."""
     Reverse: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReverseRequest, _ledger_pb2.ReverseResponse]
     """Undoes what the caller posted, an issue or a capture. Of an issue, what is left of its points goes back to the
-    issuer, what has been spent becomes a shortfall that later points repay (R8); while it is pending all goes back (R9).
+    issuer, what has been spent becomes a shortfall that later points repay (R8), and what is held one that the same
+    points repay when they come free; while it is pending all goes back (R9).
     Of a capture, the very lots come back to the member, or a part of them, those first that expire last; those whose
     time has passed meanwhile expire at once (R7). Idempotent by `issue_id` or `capture_id`: each is undone once, and
     asked again the outcome is the same; a capture of which another number of points has been given back is
@@ -144,7 +145,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Gives a hold up: its points are free again. A hold is resolved once. HOLD_NOT_OPEN."""
     Reverse: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReverseRequest, _ledger_pb2.ReverseResponse]  # type: ignore[assignment]
     """Undoes what the caller posted, an issue or a capture. Of an issue, what is left of its points goes back to the
-    issuer, what has been spent becomes a shortfall that later points repay (R8); while it is pending all goes back (R9).
+    issuer, what has been spent becomes a shortfall that later points repay (R8), and what is held one that the same
+    points repay when they come free; while it is pending all goes back (R9).
     Of a capture, the very lots come back to the member, or a part of them, those first that expire last; those whose
     time has passed meanwhile expire at once (R7). Idempotent by `issue_id` or `capture_id`: each is undone once, and
     asked again the outcome is the same; a capture of which another number of points has been given back is
@@ -250,7 +252,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.ReverseResponse, _abc.Awaitable[_ledger_pb2.ReverseResponse]]:
         """Undoes what the caller posted, an issue or a capture. Of an issue, what is left of its points goes back to the
-        issuer, what has been spent becomes a shortfall that later points repay (R8); while it is pending all goes back (R9).
+        issuer, what has been spent becomes a shortfall that later points repay (R8), and what is held one that the same
+        points repay when they come free; while it is pending all goes back (R9).
         Of a capture, the very lots come back to the member, or a part of them, those first that expire last; those whose
         time has passed meanwhile expire at once (R7). Idempotent by `issue_id` or `capture_id`: each is undone once, and
         asked again the outcome is the same; a capture of which another number of points has been given back is

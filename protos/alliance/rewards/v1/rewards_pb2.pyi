@@ -281,7 +281,7 @@ class Wallet(_message.Message):
     available: _builtins.int
     """What can be spent: balance - held."""
     shortfall: _builtins.int
-    """What the member still has to repay out of future points (R8)."""
+    """What the member still has to repay (R8): out of future points, and out of like ones that come free of a hold."""
     points_expiring_next: _builtins.int
     pending: _builtins.int
     """Points that are not there yet, because what they were given for can still be returned."""

@@ -222,9 +222,9 @@ class RewardsServiceServicer:
         """Takes back the points of a claim, for example because the purchase was returned: what is left of them goes back to
         the partner's block, what has been spent becomes a shortfall that the member's next points repay first (R8), one
         for one; between partners each is settled at its own value or at that of the point it replaces, whichever is less,
-        and the partner's own go back to its block.
-        Points that are still pending go back whole (R9). The claim's grams are not touched here. NOT_FOUND / EARNING_NOT_FOUND, also for another partner's;
-        FAILED_PRECONDITION / EARNING_NOT_ISSUED.
+        and the partner's own go back to its block. What is held at the time is part of the shortfall, and goes back when it
+        comes free. Points that are still pending go back whole (R9). The claim's grams are not touched here.
+        NOT_FOUND / EARNING_NOT_FOUND, also for another partner's; FAILED_PRECONDITION / EARNING_NOT_ISSUED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
