@@ -4,7 +4,7 @@ ARGS ?=
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test differential bench-gateway bench-ledger bench-live bench-documents chaos-ledger drill check format protos schema access router ide lock secrets manifests invariants scan sbom container-smoke clean metrics
+.PHONY: help demo up test differential properties bench-gateway bench-ledger bench-live bench-documents chaos-ledger drill check format protos schema access router ide lock secrets manifests invariants scan sbom container-smoke clean metrics
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test: .venv/installed  ## run all default tests
 
 differential: .venv/installed  ## compare plans with graphql-core on 2,500 new documents (DIFFERENTIAL=n for n)
 	@DIFFERENTIAL=$${DIFFERENTIAL:-2500} $(RUN)/python -m pytest tests/gateway/test_differential.py $(ARGS)
+
+properties: .venv/installed  ## look for examples that break a property, 2,000 new ones of most
+	@$(RUN)/python -m pytest -m hypothesis --hypothesis-profile=search tests/unit tests/gateway/test_plans.py tests/gateway/test_turns.py $(ARGS)
 
 bench-gateway: .venv/installed  ## measure the gateway against the stock executor and a handwritten plan (ARGS=--quick)
 	@$(RUN)/python -m tests.bench.gateway $(ARGS)

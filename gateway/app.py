@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: routes, what every response carries, health, and the order of stopping."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic, perf_counter
@@ -61,8 +61,11 @@ _TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
-def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
-    """Wires the gateway. Services are called when they are first needed; they may start later."""
+def create_app(settings: Settings, telemetry: Telemetry, clock: Callable[[], float] = monotonic) -> Starlette:
+    """Wires the gateway. Services are called when they are first needed; they may start later.
+
+    By `clock`, in seconds, what is limited per second fills up again.
+    """
     keys = TokenKeys.from_file(settings.token_key_file)
     tokens = Tokens(
         keys,
@@ -81,14 +84,14 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     persisted = Persisted(documents, brands)
     live = Live(documents, persisted, backends, settings, _topics(settings, backends, live_measures), live_measures)
     events = EventStreams(live, settings.live)
-    accounts = Accounts(settings.rates)
+    accounts = Accounts(settings.rates, clock)
     callers = Callers(tokens, accounts, settings.trusted_proxies)
     mutations = Mutations(
         settings.mutations_in_flight,
         settings.mutation_seconds,
         settings.mutation_wait_seconds,
-        Returns(settings.overload_retry_seconds),
-        monotonic,
+        Returns(settings.overload_retry_seconds, clock),
+        clock,
     )
     deadlines = Deadlines(settings.request_timeout_seconds, GRACE_SECONDS)
     graphql = GraphQLEndpoint(
@@ -102,7 +105,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
     routes: list[BaseRoute] = [
         Route(GRAPHQL_PATH, graphql.answer, methods=["GET", "POST"]),
         WebSocketRoute(GRAPHQL_PATH, sockets),
-        *OAuth(tokens, keys, settings.issuer_url, backends, _token_limits(settings)).routes(),
+        *OAuth(tokens, keys, settings.issuer_url, backends, _token_limits(settings, clock)).routes(),
         *health.routes(),
     ]
     if ide.installed():
@@ -132,7 +135,7 @@ def create_app(settings: Settings, telemetry: Telemetry) -> Starlette:
                 Shedding,
                 overload=overload,
                 shed=measures.shed,
-                returns=Returns(settings.overload_retry_seconds),
+                returns=Returns(settings.overload_retry_seconds, clock),
                 headers=(*security, _POLICY),
                 readable=partial(readable, brands=brands, path=GRAPHQL_PATH),
             ),
@@ -195,11 +198,11 @@ def _budget(limits: RequestLimits) -> Budget:
     )
 
 
-def _token_limits(settings: Settings) -> TokenLimits:
+def _token_limits(settings: Settings, clock: Callable[[], float]) -> TokenLimits:
     burst = settings.token_requests_burst
     return TokenLimits(
-        Buckets(settings.token_requests_per_address_second, burst),
-        Buckets(settings.token_requests_per_second, burst),
+        Buckets(settings.token_requests_per_address_second, burst, clock),
+        Buckets(settings.token_requests_per_second, burst, clock),
         settings.trusted_proxies,
     )
 

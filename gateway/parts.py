@@ -49,7 +49,8 @@ class Delivery:
         self._finish = finish
         self._send_seconds = send_seconds
         self._errors: list[dict[str, Any]] = []
-        self._pending: set[str] = set()
+        # What has been announced and not completed. The rest is waited for while the first part is being sent.
+        self._pending = {pending.id for pending in parts.initial_result.pending}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # It is in flight, and counted among what the process has to do, until the last part.
@@ -73,7 +74,6 @@ class Delivery:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEAD)})
             first = self._parts.initial_result
-            self._pending.update(pending.id for pending in first.pending)
             told: dict[str, Any] = {"data": first.data, "pending": [pending.formatted for pending in first.pending]}
             if first.errors:
                 told["errors"] = self._told(first.errors)

@@ -1,14 +1,21 @@
-"""Fixtures that all tests share: one embedded database for the run, and a set of keys."""
+"""What all tests share: one embedded database for the run, a set of keys, and how examples are drawn."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.local.embedded import EmbeddedServer
 from deploy.local.keys import ensure_keys
 from services.shared.mongo import Database
+
+# How long an example takes says how busy the machine is, nothing of what is tested.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=2_000)
+# The same examples each time, so that a test which fails tells of a change; `make properties` looks for new ones.
+settings.register_profile("steady", settings.get_profile("search"), max_examples=100, derandomize=True, database=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-_START_SECONDS = 20
+_START_SECONDS = 60
 
 
 def command(folder: Path, port: int) -> list[str]:

@@ -1,9 +1,10 @@
 """The gateway in this process, over stand-ins of the services that count what they are asked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from gateway.config import Rates, Settings
 from gateway.tokens import TokenKeys, Tokens
 from services.shared.identity import Verifier
 from services.shared.ids import new_id
+from services.shared.metrics.instruments import Meter
 from services.shared.telemetry import Telemetry
 from tests.gateway.fakes import LATER, NOW, FakeAlliance
 
@@ -46,7 +48,9 @@ def settings_of(alliance: FakeAlliance, keys: Path, **changes: Any) -> Settings:
     # Nor must one test's failures keep the next from calling.
     changes.setdefault("breaker_failures", 0)
     changes.setdefault("issuer", URL)
-    changes.setdefault("call_timeout_seconds", 2)
+    # Nor what else the machine has to do: who tests a bound in seconds sets it.
+    changes.setdefault("call_timeout_seconds", 60)
+    changes.setdefault("request_timeout_seconds", 120)
     return Settings(
         token_key_file=token_key(keys),
         identity_key_file=identity_key(keys, "gateway"),
@@ -64,14 +68,17 @@ async def app(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Starlette]:
 
 
 @asynccontextmanager
-async def gateway_with(alliance: FakeAlliance, keys: Path, **changes: Any) -> AsyncIterator["Gateway"]:
+async def gateway_with(
+    alliance: FakeAlliance, keys: Path, clock: Callable[[], float] = monotonic, **changes: Any
+) -> AsyncIterator["Gateway"]:
     """A gateway of its own, with other settings."""
-    app = create_app(settings_of(alliance, keys, **changes), Telemetry(None))
+    telemetry = Telemetry()
+    app = create_app(settings_of(alliance, keys, **changes), telemetry, clock)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http,
     ):
-        yield Gateway(http, tokens_of(keys))
+        yield Gateway(http, tokens_of(keys), telemetry.meter)
 
 
 def tokens_of(keys: Path) -> Tokens:
@@ -85,6 +92,8 @@ class Gateway:
 
     http: httpx.AsyncClient
     tokens: Tokens
+    # What a gateway of its own counts.
+    meter: Meter = field(default_factory=Meter)
 
     async def post(self, query: str, token: str | None = None, **variables: Any) -> httpx.Response:
         headers = {"Accept": GRAPHQL} | ({"Authorization": f"Bearer {token}"} if token else {})

@@ -1,10 +1,11 @@
 """The gateway on a port of its own, for those who hold connections open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from gateway.app import create_app
@@ -53,12 +54,17 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    alliance: FakeAlliance, keys: Path, *, settings: Mapping[str, Any] | None = None, **limits: Any
+    alliance: FakeAlliance,
+    keys: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = monotonic,
+    **limits: Any,
 ) -> AsyncIterator[Served]:
     """A gateway with these limits on what is live, and other settings."""
     made = settings_of(alliance, keys, live=LiveLimits(**limits), **(settings or {}))
     telemetry = Telemetry()
-    app = create_app(made, telemetry)
+    app = create_app(made, telemetry, clock)
     listening, probed = listen("127.0.0.1:0"), listen("127.0.0.1:0")
     server = Server(app, made, probed)
     task = asyncio.create_task(server.serve(sockets=[listening]))

@@ -28,9 +28,9 @@ async def test_who_is_out_of_time_is_told_and_who_has_ended_is_not():
     begun = deadlines.begin()
     begun.watch(ended)
     deadlines.begin().watch(late)
+    deadlines.end(begun)
     await asyncio.sleep(0.001)
     deadlines.begin().watch(later)
-    deadlines.end(begun)
     await later.expired.wait()
     assert asyncio.get_running_loop().time() >= later.until > late.until
     assert late.expired.is_set()

@@ -217,7 +217,8 @@ async def test_who_is_too_slow_is_ended_with_the_cursor_to_resume_from(
         alliance.fail("BatchCheckConsents", Unavailable("away", reason="AWAY"))
         for grams in range(1, 11):
             logistics.accept(world.member, world.other_brand, grams)
-        await until(lambda: "BatchCheckConsents" in alliance.methods())
+        # The stream has told of all of them by the time that later calls over the same connection are answered.
+        await until(lambda: alliance.methods().count("BatchCheckConsents") > 3)
         alliance.recorder.failures.clear()
         got = []
         while "errors" not in (result := await stream.result()):
@@ -248,12 +249,16 @@ async def test_a_subscription_lasts_so_long(alliance: FakeAlliance, keys: Path):
         served(alliance, keys, subscription_seconds=0.5) as gateway,
         events(gateway.url, None, IMPACT) as stream,
     ):
-        await stream.next()
-        assert await reason(stream) == "SUBSCRIPTION_TIMEOUT"
+        while "errors" not in (result := await stream.result()):
+            continue
+        assert result["errors"][0]["extensions"]["reason"] == "SUBSCRIPTION_TIMEOUT"
 
 
-async def test_a_gateway_that_stops_sends_everybody_elsewhere(alliance: FakeAlliance, keys: Path, world: World):
-    async with asyncio.timeout(60):
+async def test_a_gateway_that_stops_sends_everybody_elsewhere(
+    alliance: FakeAlliance, keys: Path, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.server._FAREWELL_SECONDS", 60.0)
+    async with asyncio.timeout(120):
         stopping = served(alliance, keys)
         gateway = await stopping.__aenter__()
         token = gateway.member(world.member)
@@ -311,8 +316,9 @@ async def test_g5_a_thousand_idle_subscriptions_hang_on_one_stream_and_ask_for_n
 
 async def test_events_are_paid_from_what_the_subscriber_may_ask_for(alliance: FakeAlliance, keys: Path, world: World):
     """Whose events cost more than its rate gets them later, the newest state in the end; others are not held up."""
+    now = 0.0
     rates = Rates(member=100, members_of_brand=10**9, burst_seconds=1, address=10**9, operator=10**9)
-    async with served(alliance, keys, settings={"rates": rates}) as gateway:
+    async with served(alliance, keys, settings={"rates": rates}, clock=lambda: now) as gateway:
         async with (
             socket(gateway.url, gateway.member(world.member)) as poor,
             socket(gateway.url, gateway.operator()) as rich,
@@ -322,12 +328,12 @@ async def test_events_are_paid_from_what_the_subscriber_may_ask_for(alliance: Fa
             seen, expected = [], 30
             for client in (poor, rich):
                 assert (await client.next())["walletChanged"]["wallet"]["balance"] == expected
-            for _ in range(30):
+            while not counts(gateway.meter, measures.HELD_BACK) or expected < 60:
                 alliance.rewards.earn(world.member, 1)
                 expected += 1
                 assert (await rich.next())["walletChanged"]["wallet"]["balance"] == expected
+            now = 10.0
             while not seen or seen[-1] != expected:
                 seen.append((await poor.next())["walletChanged"]["wallet"]["balance"])
         assert seen == sorted(seen)
-        assert len(seen) < 30
-        assert counts(gateway.meter, measures.HELD_BACK)["wallets",] >= 1
+        assert len(seen) < expected - 30

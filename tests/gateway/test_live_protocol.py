@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.gateway.conftest import URL, World
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import IMPACT, WALLET, Served, served, until
 from tests.gateway.test_metrics import counts
+from tests.support.bounds import within_some
 from tests.support.live import Socket, events, socket
 
 INIT = {"type": "connection_init"}
@@ -29,13 +31,12 @@ async def gateway(
     alliance: FakeAlliance, keys: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
     limits = {
-        "init_seconds": 2,
+        "init_seconds": 100,
         "subscriptions_per_connection": 2,
         "connections_per_client": 3,
         "message_bytes": 4_096,
         "document_bytes_per_client": 400,
         "variable_bytes": 200,
-        "keepalive_seconds": 1,
     }
     brands = tmp_path_factory.mktemp("brands")
     (brands / f"{new_id('partner')}.json").write_text('{"origins": ["https://shop.example"]}')
@@ -90,8 +91,9 @@ async def test_another_subprotocol_is_not_acceptable(gateway: Served, protocol: 
         assert (await client.closed())[0] == 4406
 
 
-async def test_who_does_not_initialise_in_time_is_closed(gateway: Served):
-    assert await closed_after(gateway) == (4408, "Connection initialisation timeout")
+async def test_who_does_not_initialise_in_time_is_closed(alliance: FakeAlliance, keys: Path):
+    async with served(alliance, keys, init_seconds=0.5) as gateway:
+        assert await closed_after(gateway) == (4408, "Connection initialisation timeout")
 
 
 @pytest.mark.parametrize(
@@ -141,19 +143,24 @@ async def test_a_token_may_come_in_the_header_of_the_upgrade(gateway: Served, wo
 
 
 async def test_an_expired_token_ends_the_subscription_and_says_so(gateway: Served, keys: Path, world: World):
-    short = Tokens(TokenKeys.from_file(token_key(keys)), URL, partner_seconds=2, member_seconds=2)
-    token = short.for_member(world.member, world.brand, "client").text
-    async with socket(gateway.url, token) as client, events(gateway.url, token, WALLET) as stream:
-        await client.subscribe(WALLET)
-        await client.next()
-        await stream.next()
-        message = await client.hear()
-        assert message["payload"][0]["extensions"]["reason"] == "TOKEN_EXPIRED"
-        assert (await stream.result())["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
-        complete = await stream.event()
-        assert complete is not None
-        assert complete.kind == "complete"
-        assert (await client.closed())[0] == 4403
+    async def outlive(seconds: float) -> str:
+        life = int(seconds)
+        short = Tokens(TokenKeys.from_file(token_key(keys)), URL, partner_seconds=life, member_seconds=life)
+        token = short.for_member(world.member, world.brand, "client").text
+        async with socket(gateway.url, token) as client, events(gateway.url, token, WALLET) as stream:
+            await client.subscribe(WALLET)
+            await client.next()
+            await stream.next()
+            message = await client.hear()
+            assert message["payload"][0]["extensions"]["reason"] == "TOKEN_EXPIRED"
+            assert (await stream.result())["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+            complete = await stream.event()
+            assert complete is not None
+            assert complete.kind == "complete"
+            assert (await client.closed())[0] == 4403
+        return token
+
+    token = await within_some(2, outlive)
     assert (await closed_after(gateway, {**INIT, "payload": {"authorization": f"Bearer {token}"}}))[0] == 4403
 
 
@@ -211,8 +218,11 @@ async def test_a_token_opens_no_socket_on_another_brands_page(
                 pass
 
 
-async def test_a_stream_of_events_begins_at_once_is_kept_alive_and_is_not_stored(gateway: Served):
-    async with events(gateway.url, None, IMPACT, get=True) as stream:
+async def test_a_stream_of_events_begins_at_once_is_kept_alive_and_is_not_stored(alliance: FakeAlliance, keys: Path):
+    async with (
+        served(alliance, keys, keepalive_seconds=0.5) as gateway,
+        events(gateway.url, None, IMPACT, get=True) as stream,
+    ):
         assert stream.response.status_code == 200
         assert stream.response.headers["content-type"].startswith("text/event-stream")
         assert stream.response.headers["cache-control"] == "no-store"
@@ -261,16 +271,15 @@ async def test_limits_of_documents_hold_for_subscriptions(gateway: Served):
 
 async def test_who_sends_messages_faster_than_they_may_ask_is_closed(alliance: FakeAlliance, keys: Path):
     rates = Rates(member=1, burst_seconds=5)
-    async with served(alliance, keys, settings={"rates": rates}) as gateway:
+    async with served(alliance, keys, settings={"rates": rates}, clock=lambda: 0.0) as gateway:
         token = gateway.member(new_id("member"))
         async with socket(gateway.url, token) as client:
-            for _ in range(20):
-                await client.say({"type": "ping"})
-            while True:
-                try:
+            with suppress(ConnectionClosed):
+                for _ in range(20):
+                    await client.say({"type": "ping"})
+            with suppress(ConnectionClosed):
+                while True:
                     assert (await client.hear())["type"] == "pong"
-                except ConnectionClosed:
-                    break
             code, reason = await client.closed()
     assert code == 1013
     assert "per second" in reason

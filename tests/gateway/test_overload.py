@@ -6,8 +6,11 @@ from pathlib import Path
 import httpx
 
 from gateway.overload import Overload
+from services.shared.metrics import catalogue
 from tests.gateway.conftest import World, gateway_with
 from tests.gateway.fakes import FakeAlliance
+from tests.gateway.live import until
+from tests.gateway.test_metrics import counts
 
 VIEWER = {"query": "{ viewer { kind } }"}
 
@@ -54,7 +57,7 @@ def test_however_late_some_are_let_in():
 
 async def test_beyond_the_most_in_flight_a_request_is_refused_unread(alliance: FakeAlliance, keys: Path, world: World):
     alliance.reset()
-    alliance.recorder.delays["BatchGetPartners"] = 1
+    answering = alliance.recorder.waits["BatchGetPartners"] = asyncio.Event()
     query = {"query": "query ($id: ID!) { partner(id: $id) { name } }", "variables": {"id": world.brand}}
     async with gateway_with(alliance, keys, requests_in_flight=8) as gateway:
 
@@ -63,13 +66,14 @@ async def test_beyond_the_most_in_flight_a_request_is_refused_unread(alliance: F
             yield b""
 
         waiting = [asyncio.create_task(gateway.http.post("/graphql", json=query)) for _ in range(8)]
-        async with asyncio.timeout(5):
-            while (refused := await gateway.http.post("/graphql", content=endless())).status_code != 503:
-                await asyncio.sleep(0.01)
+        await until(lambda: counts(gateway.meter, catalogue.IN_FLIGHT) == {(): 8})
+        refused = await gateway.http.post("/graphql", content=endless())
+        assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) >= 1
         assert refused.json()["errors"][0]["extensions"]["reason"] == "OVERLOADED"
         # Whoever watches over the process is answered all the same.
         assert (await gateway.http.get("/healthz")).status_code == 200
+        answering.set()
         assert {response.status_code for response in await asyncio.gather(*waiting)} == {200}
         assert (await gateway.http.post("/graphql", json=VIEWER)).status_code == 200
     alliance.reset()
@@ -79,15 +83,15 @@ async def test_a_page_can_read_that_it_was_refused_and_ask_beforehand(
     alliance: FakeAlliance, keys: Path, world: World, tmp_path: Path
 ):
     alliance.reset()
-    alliance.recorder.delays["BatchGetPartners"] = 1
+    answering = alliance.recorder.waits["BatchGetPartners"] = asyncio.Event()
     query = {"query": "query ($id: ID!) { partner(id: $id) { name } }", "variables": {"id": world.brand}}
     (tmp_path / f"{world.brand}.json").write_text('{"origins": ["https://shop.example"]}')
     async with gateway_with(alliance, keys, requests_in_flight=8, brands_folder=tmp_path) as gateway:
         waiting = [asyncio.create_task(gateway.http.post("/graphql", json=query)) for _ in range(8)]
         headers = {"Origin": "https://shop.example", "X-Request-Id": "mine"}
-        async with asyncio.timeout(5):
-            while (refused := await gateway.http.post("/graphql", json=VIEWER, headers=headers)).status_code != 503:
-                await asyncio.sleep(0.01)
+        await until(lambda: counts(gateway.meter, catalogue.IN_FLIGHT) == {(): 8})
+        refused = await gateway.http.post("/graphql", json=VIEWER, headers=headers)
+        assert refused.status_code == 503
         assert refused.headers["Access-Control-Allow-Origin"] == "https://shop.example"
         assert "retry-after" in refused.headers["Access-Control-Expose-Headers"]
         assert refused.headers["X-Request-Id"] == "mine"
@@ -99,13 +103,14 @@ async def test_a_page_can_read_that_it_was_refused_and_ask_beforehand(
         assert other.headers["X-Request-Id"]
         first = {**headers, "Access-Control-Request-Method": "POST"}
         assert (await gateway.http.options("/graphql", headers=first)).status_code == 204
+        answering.set()
         await asyncio.gather(*waiting)
     alliance.reset()
 
 
 async def test_a_request_that_was_given_up_does_not_count_for_ever(alliance: FakeAlliance, keys: Path, world: World):
     alliance.reset()
-    alliance.recorder.delays["BatchGetPartners"] = 30
+    alliance.recorder.waits["BatchGetPartners"] = asyncio.Event()
     query = {"query": "query ($id: ID!) { partner(id: $id) { name } }", "variables": {"id": world.brand}}
     async with gateway_with(alliance, keys, requests_in_flight=8, request_timeout_seconds=0.1) as gateway:
         for _ in range(3):
@@ -117,10 +122,10 @@ async def test_a_request_that_was_given_up_does_not_count_for_ever(alliance: Fak
 async def test_a_body_that_never_comes_ends_at_the_deadline(alliance: FakeAlliance, keys: Path):
     async def slow() -> None:
         yield b"{"
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
 
     async with gateway_with(alliance, keys, request_timeout_seconds=0.1) as gateway:
         response: httpx.Response = await asyncio.wait_for(
-            gateway.http.post("/graphql", content=slow(), headers={"Content-Type": "application/json"}), 5
+            gateway.http.post("/graphql", content=slow(), headers={"Content-Type": "application/json"}), 60
         )
     assert response.status_code == 504

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from graphql.execution import (
+    CompletedResult,
     InitialIncrementalExecutionResult,
     PendingResult,
     SubsequentIncrementalExecutionResult,
@@ -33,6 +34,7 @@ from tests.gateway.fakes.recording import Call
 from tests.gateway.live import Served, served, until
 from tests.gateway.multipart import ACCEPT, joined, parts_of
 from tests.gateway.test_metrics import counts
+from tests.support.bounds import within_some
 
 SLOW = """query ($id: ID!) { member(id: $id) {
   displayName ... @defer(label: "points") { wallet { balance } } } }"""
@@ -60,7 +62,7 @@ async def begun(process: Served, token: str, query: str, **variables: Any) -> As
     """An answer that is read while it comes."""
     headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
     async with (
-        httpx.AsyncClient(base_url=process.url, timeout=20) as http,
+        httpx.AsyncClient(base_url=process.url, timeout=60) as http,
         http.stream("POST", "/graphql", json={"query": query, "variables": variables}, headers=headers) as response,
     ):
         yield response
@@ -98,7 +100,7 @@ async def test_who_goes_away_ends_the_work(process: Served, alliance: FakeAllian
       displayName ... @defer { acts { nodes { claim { id } } } } } }"""
     async with begun(process, process.member(world.member), query, id=world.member) as response:
         await anext(parts_of(response))
-        assert counts(process.meter, catalogue.IN_FLIGHT) == {(): 1}
+        await until(lambda: counts(process.meter, catalogue.IN_FLIGHT) == {(): 1})
     await until(lambda: counts(process.meter, catalogue.IN_FLIGHT) == {})
     # It was not its time that ended it.
     assert {outcome for _, _, outcome in counts(process.meter, OPERATIONS)} == {OK}
@@ -143,11 +145,15 @@ async def test_what_is_not_there_when_the_time_is_up_is_told_so(
     gateway: Gateway, alliance: FakeAlliance, world: World, keys: Path
 ):
     alliance.recorder.waits["BatchGetWallets"] = asyncio.Event()
-    async with gateway_with(alliance, keys, request_timeout_seconds=0.3) as fresh:
-        answer = joined(await parts(await asked(fresh, SLOW, fresh.member(world.member), id=world.member)))
-    assert answer["data"]["member"] == {"displayName": "Ada", "wallet": None}
-    assert codes(answer) == [("SERVICE_UNAVAILABLE", ["member", "wallet"])]
-    assert answer["errors"][0]["extensions"]["reason"] == "REQUEST_TIMEOUT"
+
+    async def ask(seconds: float) -> None:
+        async with gateway_with(alliance, keys, request_timeout_seconds=seconds) as fresh:
+            answer = joined(await parts(await asked(fresh, SLOW, fresh.member(world.member), id=world.member)))
+        assert answer["data"]["member"] == {"displayName": "Ada", "wallet": None}
+        assert codes(answer) == [("SERVICE_UNAVAILABLE", ["member", "wallet"])]
+        assert answer["errors"][0]["extensions"]["reason"] == "REQUEST_TIMEOUT"
+
+    await within_some(0.3, ask)
 
 
 @pytest.mark.parametrize(
@@ -317,17 +323,27 @@ async def test_a_field_that_is_cancelled_does_not_take_a_row_from_those_that_wai
 
 
 class Endless:
-    """Parts of which the second never comes; and a client of them."""
+    """Parts of which the last never comes; and a client of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, pending: Sequence[str] = ("0",), done: Sequence[str] = ()) -> None:
+        """`pending` are announced; those of them that are `done` are there at once."""
         self.ended = False
+        self.answered = asyncio.Event()
         self.outcomes: list[str] = []
         self.sent: list[bytes] = []
-        first = InitialIncrementalExecutionResult({"a": 1}, pending=[PendingResult("0", [])], has_next=True)
-        self.parts = Parts(first, self._rest())
+        announced = [PendingResult(id, []) for id in pending]
+        first = InitialIncrementalExecutionResult({"a": 1}, pending=announced, has_next=True)
+        self.parts = Parts(first, self._rest([CompletedResult(id) for id in done]))
 
-    async def _rest(self) -> AsyncGenerator[SubsequentIncrementalExecutionResult, None]:
+    def last(self) -> Any:
+        """The last part."""
+        return json.loads(self.sent[-1].partition(b"\r\n\r\n")[2].removesuffix(b"\r\n-----\r\n"))
+
+    async def _rest(self, done: list[CompletedResult]) -> AsyncGenerator[SubsequentIncrementalExecutionResult, None]:
         try:
+            self.answered.set()
+            if done:
+                yield SubsequentIncrementalExecutionResult(has_next=True, completed=done)
             await asyncio.Event().wait()
             yield SubsequentIncrementalExecutionResult()
         finally:
@@ -335,7 +351,7 @@ class Endless:
 
     async def deliver(self, seconds: float, send: Callable[[Any], Awaitable[None]]) -> None:
         now = asyncio.get_running_loop().time()
-        delivery = Delivery(self.parts, "r", now + seconds, self.outcomes.append, send_seconds=0.05)
+        delivery = Delivery(self.parts, "r", now + seconds, self.outcomes.append, send_seconds=seconds)
         await delivery({"type": "http"}, asyncio.Event().wait, send)
 
     async def take(self, message: Any) -> None:
@@ -343,15 +359,33 @@ class Endless:
 
 
 async def test_what_nothing_else_ends_is_given_up_when_the_time_is_up():
-    endless = Endless()
-    await endless.deliver(0.05, endless.take)
-    assert endless.ended
-    assert endless.outcomes == ["partial"]
-    last = json.loads(endless.sent[-1].partition(b"\r\n\r\n")[2].removesuffix(b"\r\n-----\r\n"))
-    assert last["hasNext"] is False
-    (completed,) = last["completed"]
-    assert completed["id"] == "0"
-    assert completed["errors"][0]["extensions"]["reason"] == "REQUEST_TIMEOUT"
+    async def wait(seconds: float) -> None:
+        endless = Endless()
+        await endless.deliver(seconds, endless.take)
+        assert endless.ended
+        assert endless.outcomes == ["partial"]
+        given_up = endless.last()
+        assert given_up["hasNext"] is False
+        (completed,) = given_up["completed"]
+        assert completed["id"] == "0"
+        assert completed["errors"][0]["extensions"]["reason"] == "REQUEST_TIMEOUT"
+
+    await within_some(0.05, wait)
+
+
+async def test_what_is_there_before_the_first_part_has_been_sent_is_not_given_up_later():
+    async def wait(seconds: float) -> None:
+        endless = Endless(pending=("0", "1"), done=("0",))
+        answered = endless.answered
+
+        async def take_slowly(message: Any) -> None:
+            await answered.wait()
+            await endless.take(message)
+
+        await endless.deliver(seconds, take_slowly)
+        assert [completed["id"] for completed in endless.last()["completed"]] == ["1"]
+
+    await within_some(0.05, wait)
 
 
 async def test_who_does_not_take_what_is_sent_is_left():

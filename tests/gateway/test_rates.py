@@ -118,7 +118,7 @@ async def flood(gateway: Gateway, query: str, token: str | None = None, **variab
 
 
 async def test_who_asks_too_much_is_told_the_limit_and_when_to_come_again(alliance: FakeAlliance, keys: Path):
-    async with gateway_with(alliance, keys, rates=CHEAP) as gateway:
+    async with gateway_with(alliance, keys, Clock(), rates=CHEAP) as gateway:
         refused = await flood(gateway, VIEWER)
         (error,) = refused.json()["errors"]
         assert error["extensions"]["code"] == "TOO_MANY_REQUESTS"
@@ -133,7 +133,7 @@ async def test_dear_documents_pay_more(alliance: FakeAlliance, keys: Path, world
     dear = "query ($n: Int!) { partners(first: $n) { nodes { id } } }"
 
     async def answered(first: int) -> int:
-        async with gateway_with(alliance, keys, rates=CHEAP) as gateway:
+        async with gateway_with(alliance, keys, Clock(), rates=CHEAP) as gateway:
             count = 0
             while (await gateway.post(dear, gateway.member("member_1"), n=first)).status_code == 200:
                 count += 1
@@ -143,7 +143,7 @@ async def test_dear_documents_pay_more(alliance: FakeAlliance, keys: Path, world
 
 
 async def test_a_document_that_is_refused_anyway_is_paid_for(alliance: FakeAlliance, keys: Path):
-    async with gateway_with(alliance, keys, rates=CHEAP) as gateway:
+    async with gateway_with(alliance, keys, Clock(), rates=CHEAP) as gateway:
         statuses = [(await gateway.post("{ nothing" + f"{number} }}" + "#" * 100)).status_code for number in range(12)]
     assert statuses[0] == 400
     assert statuses[-1] == 429
@@ -153,14 +153,14 @@ async def test_a_document_that_cannot_be_paid_for_is_not_even_parsed(
     alliance: FakeAlliance, keys: Path, monkeypatch: pytest.MonkeyPatch
 ):
     rates = CHEAP.model_copy(update={"address": 1.0, "burst_seconds": 2.0})
-    async with gateway_with(alliance, keys, rates=rates) as gateway:
+    async with gateway_with(alliance, keys, Clock(), rates=rates) as gateway:
         assert (await gateway.post("{ nothing }")).status_code == 400
         monkeypatch.setattr("gateway.engine.document.parse", lambda *_, **__: 1 / 0)
         assert (await gateway.post("{ nothing2 }")).status_code == 429
 
 
 async def test_forged_tokens_are_paid_for_by_where_they_come_from(alliance: FakeAlliance, keys: Path):
-    async with gateway_with(alliance, keys, rates=CHEAP) as gateway:
+    async with gateway_with(alliance, keys, Clock(), rates=CHEAP) as gateway:
         good = gateway.member("member_1")
         assert (await gateway.post(VIEWER, good)).status_code == 200
         statuses = [(await gateway.post(VIEWER, f"{good}x{number}")).status_code for number in range(20)]
@@ -172,7 +172,12 @@ async def test_forged_tokens_are_paid_for_by_where_they_come_from(alliance: Fake
 
 async def test_an_address_cannot_go_on_by_making_clients_up(alliance: FakeAlliance, keys: Path):
     async with gateway_with(
-        alliance, keys, token_requests_burst=5, token_requests_per_address_second=0.1, token_requests_per_second=0.1
+        alliance,
+        keys,
+        Clock(),
+        token_requests_burst=5,
+        token_requests_per_address_second=1,
+        token_requests_per_second=1,
     ) as gateway:
         statuses = [
             (await gateway.http.post("/oauth/token", data={"grant_type": "x"}, auth=(f"client_{n}", "s"))).status_code

@@ -17,13 +17,25 @@ from gateway.turns import Turns
 from services.shared.overload import Limit
 from tests.gateway.conftest import GRAPHQL, Gateway, gateway_with
 from tests.gateway.fakes import FakeAlliance
+from tests.gateway.live import until
 
 REDEEM = "mutation ($input: RedeemInput!) { redeem(input: $input) { ... on RedeemPayload { redemption { id } } } }"
 VIEWER = "{ viewer { kind } }"
 
 
-def turns_of(most: int, wait_seconds: float = 5.0) -> Turns:
-    return Turns(Limit(most, target_seconds=60), wait_seconds)
+class Clock:
+    """Time stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def turns_of(most: int, wait_seconds: float = 60.0, clock: Clock | None = None) -> Turns:
+    clock = clock or Clock()
+    return Turns(Limit(most, target_seconds=60, clock=clock), wait_seconds, clock)
 
 
 async def took(turns: Turns, client: str) -> float:
@@ -72,21 +84,44 @@ async def test_who_has_fewest_is_next_however_many_others_wait():
     assert turns.in_line == 0
 
 
+async def refused(turns: Turns, client: str) -> bool:
+    """Whether there is no turn to be had, nor one to be waited for."""
+    asking = asyncio.create_task(turns.take(client))
+    await settled()
+    waits = not asking.done()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    return not waits and asking.result() is None
+
+
 async def test_in_a_line_that_does_not_empty_only_those_wait_who_have_less_than_their_share():
-    turns = turns_of(4, wait_seconds=0.1)
+    clock = Clock()
+    turns = turns_of(4, wait_seconds=60, clock=clock)
     begun = [await took(turns, "flood") for _ in range(4)]
-    loop = asyncio.get_running_loop()
-    since = loop.time()
-    # First everybody waits for a moment, in vain; from then on the flood does not.
-    assert await turns.take("flood") is None
-    assert loop.time() - since >= 0.09
+    # First everybody may wait; once the line has stood for so long, the flood may not.
+    first = asyncio.create_task(turns.take("flood"))
+    await settled()
+    clock.now = 59.0
+    assert not await refused(turns, "flood")
+    clock.now = 61.0
     waiting = asyncio.create_task(turns.take("small"))
     await settled()
-    since = loop.time()
-    assert [await turns.take("flood") for _ in range(50)] == [None] * 50
-    assert loop.time() - since < 0.09
+    assert turns.in_line == 2
+    assert [await refused(turns, "flood") for _ in range(50)] == [True] * 50
     turns.end("flood", begun[0])
     assert await waiting is not None
+    first.cancel()
+
+
+async def test_after_somebody_waited_in_vain_nobody_waits_for_a_while():
+    clock = Clock()
+    turns = turns_of(4, wait_seconds=0.05, clock=clock)
+    for _ in range(4):
+        await took(turns, "flood")
+    assert await turns.take("flood") is None
+    assert await refused(turns, "flood")
+    clock.now = 1.0
+    assert not await refused(turns, "flood")
 
 
 async def test_a_line_is_no_longer_than_what_can_be_answered_at_once():
@@ -170,9 +205,9 @@ def test_returns_are_spread_over_the_time_that_it_takes_to_answer_them(refused: 
 
 @pytest.fixture
 async def small(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Gateway]:
-    """A gateway that answers eight mutations of a kind at once, over a service that takes its time."""
+    """A gateway that answers eight mutations of a kind at once, over a service that answers once it is let to."""
     alliance.reset()
-    alliance.recorder.delays["Redeem"] = 0.4
+    alliance.recorder.waits["Redeem"] = asyncio.Event()
     async with gateway_with(alliance, keys, mutations_in_flight=8, mutation_wait_seconds=0.05) as gateway:
         yield gateway
     alliance.reset()
@@ -190,7 +225,10 @@ async def redeem(gateway: Gateway, request_id: str, token: str | None = None, **
 async def test_beyond_its_turns_a_mutation_is_refused_before_its_service_is_called(
     small: Gateway, alliance: FakeAlliance
 ):
-    answers = await asyncio.gather(*(redeem(small, f"r{n}") for n in range(30)))
+    asked = [asyncio.create_task(redeem(small, f"r{n}")) for n in range(30)]
+    await until(lambda: sum(asking.done() for asking in asked) == 22)
+    alliance.recorder.waits["Redeem"].set()
+    answers = await asyncio.gather(*asked)
     done = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code == 503]
     assert (len(done), len(refused)) == (8, 22)
@@ -208,13 +246,16 @@ async def test_beyond_its_turns_a_mutation_is_refused_before_its_service_is_call
     assert (await redeem(small, "again")).status_code == 200
 
 
-async def test_a_brands_flood_takes_no_turns_from_others_nor_from_queries(small: Gateway):
+async def test_a_brands_flood_takes_no_turns_from_others_nor_from_queries(small: Gateway, alliance: FakeAlliance):
+    alliance.recorder.waits.clear()
+    alliance.recorder.delays["Redeem"] = 0.4
     flood = [asyncio.create_task(redeem(small, f"f{n}")) for n in range(40)]
-    await asyncio.sleep(0.2)  # The line has stood for longer than anybody waits.
+    # The line has stood for longer than anybody waits.
+    await until(lambda: any(asking.done() for asking in flood))
     brand = small.member("member_2", "partner_small")
     query = await small.post(VIEWER, brand)
     assert query.status_code == 200
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await redeem(small, "small", brand)).status_code != 200:
             flood += [asyncio.create_task(redeem(small, f"more{len(flood)}")) for _ in range(10)]
     await asyncio.gather(*flood)
@@ -222,11 +263,14 @@ async def test_a_brands_flood_takes_no_turns_from_others_nor_from_queries(small:
 
 async def test_a_page_can_read_why_its_mutation_was_refused(alliance: FakeAlliance, keys: Path, tmp_path: Path):
     alliance.reset()
-    alliance.recorder.delays["Redeem"] = 0.5
+    alliance.recorder.waits["Redeem"] = asyncio.Event()
     (tmp_path / "partner_any.json").write_text(json.dumps({"origins": ["https://shop.example"]}))
     options = {"mutations_in_flight": 8, "mutation_wait_seconds": 0.0, "brands_folder": tmp_path}
     async with gateway_with(alliance, keys, **options) as gateway:
-        answers = await asyncio.gather(*(redeem(gateway, f"r{n}", Origin="https://shop.example") for n in range(10)))
+        asked = [asyncio.create_task(redeem(gateway, f"r{n}", Origin="https://shop.example")) for n in range(10)]
+        await until(lambda: sum(asking.done() for asking in asked) == 2)
+        alliance.recorder.waits["Redeem"].set()
+        answers = await asyncio.gather(*asked)
     for refused in (answer for answer in answers if answer.status_code == 503):
         assert refused.headers["Access-Control-Allow-Origin"] == "https://shop.example"
         assert "retry-after" in refused.headers["Access-Control-Expose-Headers"]
@@ -234,9 +278,12 @@ async def test_a_page_can_read_why_its_mutation_was_refused(alliance: FakeAllian
     alliance.reset()
 
 
-async def test_several_mutations_of_one_document_take_one_turn(small: Gateway):
+async def test_several_mutations_of_one_document_take_one_turn(small: Gateway, alliance: FakeAlliance):
     one = "redeem(input: $input) { __typename }"
     both = f"mutation ($input: RedeemInput!) {{ a: {one} b: {one} }}"
     given = {"requestId": "r1", "rewardId": "reward_x"}
-    answers = await asyncio.gather(*(small.post(both, small.member("member_1"), input=given) for _ in range(8)))
-    assert {answer.status_code for answer in answers} == {200}
+    asked = [asyncio.create_task(small.post(both, small.member("member_1"), input=given)) for _ in range(8)]
+    # The first of each, all at once.
+    await until(lambda: alliance.methods().count("Redeem") == 8)
+    alliance.recorder.waits["Redeem"].set()
+    assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}

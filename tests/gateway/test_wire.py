@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +14,30 @@ from structlog.testing import capture_logs
 from uvicorn.server import ServerState
 
 from gateway.config import ConnectionLimits
-from gateway.metrics import LIMITED
+from gateway.metrics import CONNECTIONS, LIMITED
 from gateway.whole import _line
 from gateway.wire import Connection, Doors
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import IMPACT, Served, served
+from tests.gateway.test_metrics import counts
+from tests.support.bounds import within_some
 from tests.support.live import socket
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 BODY = b'{"query": "{ viewer { kind } }"}'
 
 
 @pytest.fixture(scope="module")
 async def gateway(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Served]:
-    limits = ConnectionLimits(
-        connections=40,
-        connections_per_address=30,
-        head_bytes=2_048,
-        head_seconds=0.3,
-        body_seconds=0.5,
-        idle_seconds=0.7,
-        pipelined=3,
-    )
-    async with served(alliance, keys, settings={"connections": limits}) as gateway:
+    """Few of everything, and time enough."""
+    limits: dict[str, Any] = {"connections": 40, "connections_per_address": 30, "head_bytes": 2_048, "pipelined": 3}
+    async with hasty(alliance, keys, **limits, head_seconds=100, body_seconds=100, idle_seconds=100) as gateway:
         yield gateway
+
+
+def hasty(alliance: FakeAlliance, keys: Path, **limits: Any) -> AbstractAsyncContextManager[Served]:
+    """A gateway of its own, with these bounds on connections, and the others as usual."""
+    return served(alliance, keys, settings={"connections": ConnectionLimits(**limits)})
 
 
 class Line:
@@ -115,58 +115,62 @@ def told(answer: bytes) -> tuple[int, dict[str, Any]]:
     return int(head.split()[1]), error["extensions"]
 
 
-async def test_a_head_that_comes_drop_by_drop_is_cut_off(gateway: Served):
-    before = cut(gateway, "head seconds")
-    async with lines(gateway) as (line,):
+async def test_a_head_that_comes_drop_by_drop_is_cut_off(alliance: FakeAlliance, keys: Path):
+    async with hasty(alliance, keys, head_seconds=0.3) as gateway, lines(gateway) as (line,):
         drops = [b"POST /graphql HTTP/1.1\r\n", *(b"x-%d: y\r\n" % n for n in range(100))]
         status, why = told(await line.trickle(*drops))
+        assert cut(gateway, "head seconds") == 1
     assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "head seconds", 0.3)
-    assert cut(gateway, "head seconds") == before + 1
 
 
 @pytest.mark.parametrize("drops", [(), (b"\r\n",) * 100, (b"P",)])
-async def test_a_connection_on_which_nothing_is_asked_ends(gateway: Served, drops: tuple[bytes, ...]):
-    async with lines(gateway) as (line,):
+async def test_a_connection_on_which_nothing_is_asked_ends(
+    alliance: FakeAlliance, keys: Path, drops: tuple[bytes, ...]
+):
+    async with hasty(alliance, keys, head_seconds=0.3) as gateway, lines(gateway) as (line,):
         answer = await line.trickle(*drops)
     assert answer == b"" or told(answer)[0] == 408
 
 
 async def test_a_body_that_comes_drop_by_drop_is_cut_off_and_is_no_fault_of_ours(
-    gateway: Served, caplog: pytest.LogCaptureFixture
+    alliance: FakeAlliance, keys: Path, caplog: pytest.LogCaptureFixture
 ):
-    before = cut(gateway, "body seconds")
-    with capture_logs() as logged:
-        async with lines(gateway) as (line,):
-            line.say(head(1_000))
-            status, why = told(await line.trickle(*[b" "] * 100))
+    async with hasty(alliance, keys, body_seconds=0.5) as gateway:
+        with capture_logs() as logged:
+            async with lines(gateway) as (line,):
+                line.say(head(1_000))
+                status, why = told(await line.trickle(*[b" "] * 100))
+        assert cut(gateway, "body seconds") == 1
+        assert not logged
+        assert not caplog.records
     assert (status, why["reason"], why["measure"], why["limit"]) == (408, "REQUEST_TOO_SLOW", "body seconds", 0.5)
-    assert cut(gateway, "body seconds") == before + 1
-    assert not logged
-    assert not caplog.records
 
 
-async def test_who_goes_on_with_a_body_that_was_refused_is_cut_off(gateway: Served):
-    async with lines(gateway) as (line,):
+async def test_who_goes_on_with_a_body_that_was_refused_is_cut_off(alliance: FakeAlliance, keys: Path):
+    async with hasty(alliance, keys, body_seconds=0.5) as gateway, lines(gateway) as (line,):
         line.say(head(10**9))
         status, _, _ = await line.answer()
         assert status == 413
         assert await line.trickle(*[b" " * 100] * 100) == b""
 
 
-async def test_an_idle_connection_ends_even_if_it_says_nothings(gateway: Served):
-    async with lines(gateway, 2) as (silent, mumbling):
+async def test_an_idle_connection_ends_even_if_it_says_nothings(alliance: FakeAlliance, keys: Path):
+    async with hasty(alliance, keys, idle_seconds=0.7) as gateway, lines(gateway, 2) as (silent, mumbling):
         for line in (silent, mumbling):
             line.say(head(), BODY)
             assert (await line.answer())[0] == 200
         assert await asyncio.gather(silent.ended(), mumbling.trickle(*[b"\r\n"] * 100)) == [b"", b""]
 
 
-async def test_who_asks_now_and_then_keeps_the_connection(gateway: Served):
-    async with lines(gateway) as (line,):
-        for _ in range(3):
-            line.say(head(), BODY)
-            assert (await line.answer())[0] == 200
-            await asyncio.sleep(0.4)
+async def test_who_asks_now_and_then_keeps_the_connection(alliance: FakeAlliance, keys: Path):
+    async def ask(seconds: float) -> None:
+        async with hasty(alliance, keys, idle_seconds=seconds) as gateway, lines(gateway) as (line,):
+            for _ in range(4):
+                line.say(head(), BODY)
+                assert (await line.answer())[0] == 200
+                await asyncio.sleep(seconds / 2)
+
+    await within_some(0.7, ask)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -297,13 +301,20 @@ async def test_probes_are_answered_when_callers_have_taken_all_connections(allia
     assert set(answers[1].json()["services"].values()) == {"serving"}
 
 
-async def test_websockets_are_counted_but_not_cut_off(gateway: Served):
-    async with socket(gateway.url, gateway.operator()) as client:
-        await client.subscribe(IMPACT)
-        await asyncio.sleep(0.9)  # Longer than any connection may be idle, or its head may take.
-        await client.say({"type": "ping"})
-        while (await client.hear())["type"] != "pong":
-            continue
+async def test_websockets_are_counted_but_not_cut_off(alliance: FakeAlliance, keys: Path):
+    async def stay(seconds: float) -> None:
+        async with (
+            hasty(alliance, keys, head_seconds=seconds, idle_seconds=seconds) as gateway,
+            socket(gateway.url, gateway.operator()) as client,
+        ):
+            await client.subscribe(IMPACT)
+            await asyncio.sleep(2.5 * seconds)  # Longer than any connection may be idle, or its head may take.
+            await client.say({"type": "ping"})
+            while (await client.hear())["type"] != "pong":
+                continue
+            assert counts(gateway.meter, CONNECTIONS) == {(): 1}
+
+    await within_some(0.4, stay)
 
 
 async def until_served(gateway: Served) -> None:

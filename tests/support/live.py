@@ -60,7 +60,8 @@ async def socket(
     """A connection to the gateway at an http URL, initialised."""
     subprotocols = [Subprotocol(protocol)] if protocol else None
     target = f"ws{url.removeprefix('http')}/graphql"
-    async with connect(target, subprotocols=subprotocols, proxy=None, **options) as made:
+    patience = {"open_timeout": _PATIENCE_SECONDS, "ping_timeout": _PATIENCE_SECONDS}
+    async with connect(target, subprotocols=subprotocols, proxy=None, **patience, **options) as made:
         client = Socket(made)
         if init:
             await client.init(token)

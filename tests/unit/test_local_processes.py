@@ -15,11 +15,11 @@ from deploy.local.embedded import tail_of
 from deploy.local.processes import Process, Program, describe
 
 GUARD = Path(__file__).parents[2] / "deploy" / "local" / "guard.py"
-SLEEPER = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)")
+SLEEPER = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)")
 STUBBORN = (
     sys.executable,
     "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)",
 )
 
 
@@ -58,7 +58,7 @@ def alive(pid: int) -> bool:
 def wait_until(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < until, "it did not come to that within 10 s"
+        assert time.monotonic() < until, "it did not come to that within 60 s"
         time.sleep(0.02)
 
 
@@ -66,11 +66,11 @@ async def test_a_process_is_started_with_its_environment_and_logs_to_its_file(ma
     process = make(
         sys.executable,
         "-c",
-        "import os, time; print('up', os.environ['COLOUR'], flush=True); time.sleep(60)",
+        "import os, time; print('up', os.environ['COLOUR'], flush=True); time.sleep(600)",
         COLOUR="green",
     )
     process.start()
-    await process.wait_until_healthy(10)
+    await process.wait_until_healthy(60)
     assert process.log.read_text() == "up green\n"
     assert alive(process.pid or 0)
 
@@ -78,8 +78,8 @@ async def test_a_process_is_started_with_its_environment_and_logs_to_its_file(ma
 async def test_stop_asks_first(make: Callable[..., Process]):
     process = make(*SLEEPER)
     process.start()
-    await process.wait_until_healthy(10)
-    await process.stop(5)
+    await process.wait_until_healthy(60)
+    await process.stop(60)
     assert process.exit_status == -signal.SIGTERM
     assert process.pid is None
 
@@ -87,7 +87,7 @@ async def test_stop_asks_first(make: Callable[..., Process]):
 async def test_what_does_not_listen_is_ended_after_the_grace(make: Callable[..., Process]):
     process = make(*STUBBORN)
     process.start()
-    await process.wait_until_healthy(10)
+    await process.wait_until_healthy(60)
     await process.stop(0.2)
     assert process.exit_status == -signal.SIGKILL
 
@@ -96,11 +96,11 @@ async def test_a_process_that_ends_while_it_starts_is_told_with_its_last_words(m
     process = make(sys.executable, "-c", "import sys; sys.exit('no such database')")
     process.start()
     with pytest.raises(RuntimeError, match=r"thing ended: with exit status 1[\s\S]*no such database"):
-        await process.wait_until_healthy(10)
+        await process.wait_until_healthy(60)
 
 
 async def test_a_process_that_is_never_well_is_told(make: Callable[..., Process]):
-    process = make(sys.executable, "-c", "import time; time.sleep(60)")
+    process = make(sys.executable, "-c", "import time; time.sleep(600)")
     process.start()
     with pytest.raises(RuntimeError, match="thing was not healthy within 0 s"):
         await process.wait_until_healthy(0.2)
@@ -110,11 +110,11 @@ async def test_after_a_kill_the_script_starts_it_again_just_so_and_stop_ends_tha
     process = make(
         sys.executable,
         "-c",
-        "import os, time; print('up', os.environ['COLOUR'], flush=True); time.sleep(60)",
+        "import os, time; print('up', os.environ['COLOUR'], flush=True); time.sleep(600)",
         COLOUR="dark green's",
     )
     process.start()
-    await process.wait_until_healthy(10)
+    await process.wait_until_healthy(60)
     first = process.pid
     os.kill(first or 0, signal.SIGKILL)
     wait_until(lambda: process.pid is None)
@@ -126,8 +126,8 @@ async def test_after_a_kill_the_script_starts_it_again_just_so_and_stop_ends_tha
     assert by_hand.stdout.readline() == b"up dark green's\n"
     assert process.pid == by_hand.pid
 
-    stopping = asyncio.create_task(process.stop(5))
-    assert await asyncio.to_thread(by_hand.wait, 10) == -signal.SIGTERM
+    stopping = asyncio.create_task(process.stop(60))
+    assert await asyncio.to_thread(by_hand.wait, 60) == -signal.SIGTERM
     await stopping
     by_hand.stdout.close()
 
@@ -155,9 +155,9 @@ def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path):
             sys.executable,
             "-c",
             "import os, subprocess, sys, time\n"
-            f"child = subprocess.Popen([sys.executable, '-IS', {str(GUARD)!r}, str(os.getpid()), 'sleep', '60'])\n"
+            f"child = subprocess.Popen([sys.executable, '-IS', {str(GUARD)!r}, str(os.getpid()), 'sleep', '600'])\n"
             "print(child.pid, flush=True)\n"
-            "time.sleep(60)",
+            "time.sleep(600)",
         ],
         stdout=subprocess.PIPE,
         text=True,

@@ -14,12 +14,18 @@ class Source:
     def __init__(self, *numbers: int) -> None:
         self.numbers: asyncio.Queue[int | Exception] = asyncio.Queue()
         self.closed = False
+        # All that was put in has been told.
+        self.waiting = False
         for number in numbers:
             self.numbers.put_nowait(number)
 
+    async def _next(self) -> int | Exception:
+        self.waiting = self.numbers.empty()
+        return await self.numbers.get()
+
     async def tell(self) -> AsyncGenerator[int, None]:
         try:
-            while (number := await self.numbers.get()) != 0:
+            while (number := await self._next()) != 0:
                 if isinstance(number, Exception):
                     raise number
                 yield number
@@ -42,7 +48,9 @@ async def test_a_stream_ends_by_itself_or_after_its_time():
 async def test_all_streams_end_at_the_stop():
     streams, source = Streams(60), Source(1)
     heard = asyncio.create_task(all_of(streams, source))
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while not source.waiting:
+            await asyncio.sleep(0.001)
     streams.end()
     assert await heard == [1]
     assert source.closed
