@@ -18,7 +18,7 @@ from gateway.metrics import CONNECTIONS, LIMITED
 from gateway.whole import _line
 from gateway.wire import Connection, Doors
 from tests.gateway.fakes import FakeAlliance
-from tests.gateway.live import IMPACT, Served, served
+from tests.gateway.live import IMPACT, Served, served, until
 from tests.gateway.test_metrics import counts
 from tests.support.bounds import within_some
 from tests.support.live import socket
@@ -33,6 +33,13 @@ async def gateway(alliance: FakeAlliance, keys: Path) -> AsyncIterator[Served]:
     limits: dict[str, Any] = {"connections": 40, "connections_per_address": 30, "head_bytes": 2_048, "pipelined": 3}
     async with hasty(alliance, keys, **limits, head_seconds=100, body_seconds=100, idle_seconds=100) as gateway:
         yield gateway
+
+
+@pytest.fixture(autouse=True)
+async def vacant(gateway: Served) -> AsyncIterator[None]:
+    """Whoever a test leaves behind has gone when the next begins."""
+    yield
+    await until(lambda: not counts(gateway.meter, CONNECTIONS))
 
 
 def hasty(alliance: FakeAlliance, keys: Path, **limits: Any) -> AbstractAsyncContextManager[Served]:
@@ -257,7 +264,6 @@ async def test_one_address_has_so_many_connections_and_no_more(gateway: Served):
         assert cut(gateway, "connections of an address") == before + 1
         opened[0].say(head(), BODY)
         assert (await opened[0].answer())[0] == 200
-    await until_served(gateway)
 
 
 async def test_who_says_nothing_makes_room_for_who_does(gateway: Served):
@@ -278,7 +284,6 @@ async def test_who_says_nothing_makes_room_for_who_does(gateway: Served):
     assert cut(gateway, "connections") >= 1
     for each in crowd:
         each.writer.close()
-    await until_served(gateway)
 
 
 async def test_probes_are_answered_when_callers_have_taken_all_connections(alliance: FakeAlliance, keys: Path):
@@ -291,6 +296,9 @@ async def test_probes_are_answered_when_callers_have_taken_all_connections(allia
         for line in crowd:
             line.say(head())  # With a request begun none of them makes room.
         assert told(await another.ended())[1]["reason"] == "TOO_MANY_CONNECTIONS"
+        async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(base_url=gateway.probes) as probe:
+            while set((await probe.get("/readyz")).json()["services"].values()) != {"serving"}:
+                await asyncio.sleep(0.05)
         answers = []
         for path in ("/healthz", "/readyz", "/graphql", "/oauth/token"):
             # On a connection of its own each, as a kubelet asks.
@@ -298,7 +306,6 @@ async def test_probes_are_answered_when_callers_have_taken_all_connections(allia
                 answers.append(await probe.get(path))
     assert [answer.status_code for answer in answers] == [200, 200, 404, 404]
     assert answers[0].json() == {"status": "alive"}
-    assert set(answers[1].json()["services"].values()) == {"serving"}
 
 
 async def test_websockets_are_counted_but_not_cut_off(alliance: FakeAlliance, keys: Path):
@@ -315,17 +322,6 @@ async def test_websockets_are_counted_but_not_cut_off(alliance: FakeAlliance, ke
             assert counts(gateway.meter, CONNECTIONS) == {(): 1}
 
     await within_some(0.4, stay)
-
-
-async def until_served(gateway: Served) -> None:
-    """Once all that was left behind has been noticed."""
-    async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
-        while True:
-            try:
-                if (await http.get("/healthz")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)
 
 
 async def test_a_whole_answer_comes_in_one_piece(gateway: Served):
