@@ -125,7 +125,9 @@ class CreateEarnRuleInput:
     valid_from: DateTime = given("In force for acts from here on; at most 400 days ago.")
     points_valid_months: int = given("The points are good until the end of the month this many months after the act.")
     return_window_days: int = given(
-        "For so many days after the act, 0 to 365, the points are pending and can be taken back whole.", default=0
+        "For so many days after the act, 0 to 365, the points are pending and can be taken back whole. It has to end "
+        "before the points do: at most 27 days for points that are good for 1 month, 364 for 12 months.",
+        default=0,
     )
 
 

@@ -26,6 +26,7 @@ _REFUSALS = {
     "PARTNER_NOT_FOUND": "the brand was not admitted to the alliance",
     "NO_EARN_RULE": "the brand gave no points for this when it happened",
     "NO_AGREEMENT_IN_FORCE": "the brand had no agreement on the value of a point when it happened",
+    "POINTS_OVER_ALREADY": "points for it would have expired before the member could have them",
     "RULE_GIVES_ZERO": "it was too little for a whole point by the brand's rule",
     "PREPAID_BLOCK_EXHAUSTED": "the brand had used up the points that it had bought ahead",
     "BALANCE_LIMIT_REACHED": "the wallet cannot hold more points",

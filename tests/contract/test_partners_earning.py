@@ -153,7 +153,7 @@ async def test_of_rules_with_the_same_start_one_is_made(partners: PartnersClient
         ("points_valid_months", 0),
         ("points_valid_months", 61),
         ("return_window_days", -1),
-        ("return_window_days", 366),
+        ("return_window_days", 365),  # the points may be over by then
         ("valid_from", None),
         ("valid_from", {"seconds": -(2**62)}),
         ("valid_from", timestamp(ago(days=401))),

@@ -15,6 +15,7 @@ from services.partners.domain.earning import (
     Question,
     decide,
     end_of_month,
+    longest_return_window,
     members_in_question,
     taken_by,
 )
@@ -22,6 +23,7 @@ from services.partners.domain.partner import PartnerStatus
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 ACT = datetime(2026, 3, 10, 12, tzinfo=UTC)
+NOW = ACT + timedelta(hours=1)
 CUP = "own_cup"
 points = st.integers(0, 1_000_000)
 quantities = st.integers(0, 1_000_000)
@@ -68,7 +70,7 @@ def granted(campaign_id: str, *decisions_of: tuple[Question, ...], using: Book) 
     asked = [question for group in decisions_of for question in group]
     return [
         sum(grant.points for grant in decision.grants if grant.campaign_id == campaign_id)
-        for decision in decide(asked, using)
+        for decision in decide(asked, using, NOW)
     ]
 
 
@@ -114,7 +116,7 @@ def test_p2_a_late_event_uses_the_rule_that_was_in_force():
     change = datetime(2026, 2, 1, tzinfo=UTC)
     rules = (rule("old", points=10), rule("new", points=70, since=change))
     asked = [question("before", at=change - timedelta(milliseconds=1)), question("after", at=change)]
-    before, after = decide(asked, book(rules=rules))
+    before, after = decide(asked, book(rules=rules), NOW)
     assert [(g.rule_id, g.points) for g in before.grants] == [("old", 10)]
     assert [(g.rule_id, g.points) for g in after.grants] == [("new", 70)]
 
@@ -122,7 +124,7 @@ def test_p2_a_late_event_uses_the_rule_that_was_in_force():
 def test_the_value_of_a_point_is_that_of_the_agreement_in_force_at_the_act():
     dearer = agreement("agreement_2", 20_000, ACT)
     asked = [question("before", at=ACT - timedelta(seconds=1)), question("after", at=ACT)]
-    before, after = decide(asked, book(agreements=[dearer, agreement()]))
+    before, after = decide(asked, book(agreements=[dearer, agreement()]), NOW)
     assert (before.unit_value, after.unit_value) == (Money("EUR", 10_000), Money("EUR", 20_000))
 
 
@@ -140,12 +142,12 @@ def test_the_value_of_a_point_is_that_of_the_agreement_in_force_at_the_act():
     ],
 )
 def test_a_claim_that_earns_nothing_says_why(change: dict[str, object], reason: str):
-    (decision,) = decide([question()], book(campaign(), **change))
+    (decision,) = decide([question()], book(campaign(), **change), NOW)
     assert (decision.reason, decision.grants, decision.unit_value) == (reason, (), None)
 
 
 def test_a_rule_that_gives_nothing_gives_no_grant_and_no_reason():
-    (decision,) = decide([question(quantity=9)], book(campaign(), rules=(rule(points=1, per=10),)))
+    (decision,) = decide([question(quantity=9)], book(campaign(), rules=(rule(points=1, per=10),)), NOW)
     assert (decision.reason, decision.grants) == ("", ())
 
 
@@ -158,7 +160,7 @@ def test_a_campaign_is_in_force_from_its_start_until_before_its_end():
 
 def test_campaigns_add_up_each_with_points_of_its_own():
     half = campaign("campaign_2", percent=50)
-    (decision,) = decide([question(quantity=3)], book(campaign(), half))
+    (decision,) = decide([question(quantity=3)], book(campaign(), half), NOW)
     assert [(g.rule_id, g.campaign_id, g.points) for g in decision.grants] == [
         ("rule_1", "", 30),
         ("", "campaign_1", 30),
@@ -198,7 +200,7 @@ def test_grants_never_exceed_budget_or_cap(
         member_points={("campaign_1", "ann"): already},
     )
     asked = [question(f"claim_{n}", member=who, quantity=much) for n, (who, much) in enumerate(claims)]
-    decisions = decide(asked, using)
+    decisions = decide(asked, using, NOW)
     taken = taken_by(decisions)
     assert already + taken.by_campaign["campaign_1"] <= budget
     assert already + taken.by_member["campaign_1", "ann"] <= cap
@@ -218,7 +220,7 @@ def test_grants_never_exceed_budget_or_cap(
 def test_deciding_is_a_function_of_its_input(claims: list[tuple[str, int]]):
     asked = [question(f"claim_{n}", member=who, quantity=much) for n, (who, much) in enumerate(claims)]
     using = book(campaign(budget=500, cap=200))
-    assert decide(asked, using) == decide(asked, using)
+    assert decide(asked, using, NOW) == decide(asked, using, NOW)
 
 
 def test_only_members_whom_a_campaign_could_give_something_are_looked_up():
@@ -229,6 +231,38 @@ def test_only_members_whom_a_campaign_could_give_something_are_looked_up():
         ("campaign_1", "bob"),
         ("campaign_2", "bob"),
     }
+
+
+@pytest.mark.parametrize(("months", "days"), [(1, 27), (2, 58), (3, 88), (6, 180), (12, 364)])
+def test_r9_a_return_window_ends_before_the_points_do(months: int, days: int):
+    assert longest_return_window(months) == days
+
+
+@given(st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)), st.integers(1, 60))
+def test_r9_whenever_the_act_was_the_member_has_the_points_for_a_day(at: datetime, months: int):
+    window = min(365, longest_return_window(months))
+    available_at = replace(rule(months=months), return_window_days=window).available_at(at)
+    assert available_at is not None
+    assert end_of_month(at, months) - available_at >= timedelta(days=1)
+
+
+def test_points_that_would_expire_before_anybody_has_them_are_not_given():
+    """A machine was offline for long: of what its act earned only the campaign's points are good still."""
+    late = ACT + timedelta(days=70)
+    lasting = replace(campaign("campaign_2"), points_expire_at=late + timedelta(milliseconds=1))
+    over = replace(campaign(), points_expire_at=late)
+    using = book(over, lasting, rules=(rule(months=1),))
+    (decision,) = decide([question()], using, late)
+    assert [(grant.campaign_id, grant.points) for grant in decision.grants] == [("campaign_2", 10)]
+    assert taken_by([decision]).by_campaign == {"campaign_2": 10}, "the other one's budget is as it was"
+    (decision,) = decide([question()], book(over, rules=(rule(months=1),)), late)
+    assert (decision.reason, decision.grants) == ("POINTS_OVER_ALREADY", ())
+
+
+def test_r9_points_of_a_campaign_that_end_before_the_return_window_are_not_given():
+    returnable = replace(rule(), return_window_days=31)
+    (decision,) = decide([question()], book(campaign(), rules=(returnable,)), NOW)
+    assert [(grant.rule_id, grant.campaign_id) for grant in decision.grants] == [("rule_1", "")]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +280,8 @@ def test_r9_points_are_pending_until_the_first_midnight_after_the_window_of_the_
 ):
     returnable = replace(rule(since=START), return_window_days=window)
     later = replace(rule("rule_2", since=ACT + timedelta(days=1)), return_window_days=7)
-    (decision,) = decide([question(at=at)], book(campaign(), rules=(returnable, later)))
+    lasting = replace(campaign(), points_expire_at=ACT + timedelta(days=400))
+    (decision,) = decide([question(at=at)], book(lasting, rules=(returnable, later)), NOW)
     assert decision.available_at == available
     assert len(decision.grants) == 2, "campaigns' points wait, too"
     if available:

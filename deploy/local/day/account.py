@@ -22,6 +22,7 @@ _WHY = {
     "CUSTOMER_NOT_LINKED": "a customer number that no member has linked",
     "OCCURRED_TOO_LONG_AGO": "more than 400 days back",
     "NO_EARN_RULE": "grams but no points: the brand had no rule then",
+    "POINTS_OVER_ALREADY": "grams but no points: they would have expired already",
     "RULE_GIVES_ZERO": "grams but no points: too little for one point",
     "PREPAID_BLOCK_EXHAUSTED": "grams but no points: the brand's prepaid block was used up",
     "DUPLICATE_ITEM": "a drop-off that was known already",

@@ -14,6 +14,9 @@ PARTNER_SUSPENDED = "PARTNER_SUSPENDED"
 PARTNER_CLOSED = "PARTNER_CLOSED"
 NO_EARN_RULE = "NO_EARN_RULE"
 NO_AGREEMENT_IN_FORCE = "NO_AGREEMENT_IN_FORCE"
+POINTS_OVER_ALREADY = "POINTS_OVER_ALREADY"
+
+_DAYS_OF_MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 @dataclass(frozen=True)
@@ -146,13 +149,22 @@ def end_of_month(at: datetime, months_later: int) -> datetime:
     return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
-def decide(questions: Sequence[Question], book: Book) -> list[Decision]:
+def longest_return_window(points_valid_months: int) -> int:
+    """Days that a return window can have, so that points which are good for so many months are good for a day behind it
+    whenever the act was: on the last day of a month at the latest, before the shortest months that follow each other.
+    """
+    months = range(points_valid_months)
+    return min(sum(_DAYS_OF_MONTHS[(first + month) % 12] for month in months) for first in range(12)) - 1
+
+
+def decide(questions: Sequence[Question], book: Book, now: datetime) -> list[Decision]:
     """What each claim earns, in order; what earlier ones take from a campaign is not there for later ones.
 
     Whether the partner may issue is judged as of the book, that is now; rule, campaigns and agreement are those in
-    force when the act happened.
+    force when the act happened. No points are given that would expire before anybody could have them, since the act has
+    come so late or the return window is so long: they would only take from the partner's block.
     """
-    decider = _Decider(book)
+    decider = _Decider(book, now)
     return [decider.decide(question) for question in questions]
 
 
@@ -182,8 +194,9 @@ def taken_by(decisions: Iterable[Decision]) -> Taken:
 class _Decider:
     """Decides one claim after the other, and keeps count of what they took."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, now: datetime) -> None:
         self._book = book
+        self._now = now
         self._rules = _by_kind(sorted(book.rules, key=lambda rule: rule.valid_from, reverse=True))
         self._campaigns = _by_kind(sorted(book.campaigns, key=lambda campaign: campaign.id))
         self._agreements: dict[str, list[Agreement]] = {}
@@ -204,20 +217,26 @@ class _Decider:
         if agreement is None:
             return _nothing(question, NO_AGREEMENT_IN_FORCE)
         points = rule.points_for(question.quantity)
-        grants = [Grant(points, end_of_month(question.occurred_at, rule.points_valid_months), rule_id=rule.id)]
+        available_at = rule.available_at(question.occurred_at)
+        there_at = max(self._now, available_at or self._now)
+        expires_at = end_of_month(question.occurred_at, rule.points_valid_months)
+        grants = [Grant(points, expires_at, rule_id=rule.id)] if expires_at > there_at else []
         grants += [
             Grant(self._take(campaign, question.member_id, points), campaign.points_expire_at, campaign_id=campaign.id)
             for campaign in self._campaigns.get(kind, ())
-            if campaign.in_force(question.occurred_at)
+            if campaign.in_force(question.occurred_at) and campaign.points_expire_at > there_at
         ]
+        grants = [grant for grant in grants if grant.points]
+        if points and not grants:
+            return _nothing(question, POINTS_OVER_ALREADY)
         return Decision(
             claim_id=question.claim_id,
             partner_id=question.partner_id,
             member_id=question.member_id,
-            grants=tuple(grant for grant in grants if grant.points),
+            grants=tuple(grants),
             unit_value=agreement.unit_value,
             agreement_id=agreement.id,
-            available_at=rule.available_at(question.occurred_at),
+            available_at=available_at,
         )
 
     def _take(self, campaign: Campaign, member_id: str, rule_points: int) -> int:

@@ -11,6 +11,7 @@ from services.partners.domain.earning import (
     EarnRule,
     Question,
     decide,
+    longest_return_window,
     members_in_question,
 )
 from services.partners.store.agreements import AgreementStore
@@ -60,6 +61,12 @@ class Earning:
         checks.whole(per_quantity, "per_quantity", 1, 1_000_000)
         checks.whole(points_valid_months, "points_valid_months", 1, 60)
         checks.whole(return_window_days, "return_window_days", 0, 365)
+        if return_window_days > (most := longest_return_window(points_valid_months)):
+            raise checks.FieldInvalid(
+                "return_window_days",
+                f"points that are good for {points_valid_months} months can be pending for at most {most} days; "
+                "shorten the window, or let the points be good for longer.",
+            )
         self._check_start(valid_from)
         partner = await self._partners.get(tx, partner_id)
         partner.check_active()
@@ -146,7 +153,7 @@ class Earning:
             undecided = [question for claim_id, question in reversed(first.items()) if claim_id not in decided]
             if undecided:
                 book = await self._book(undecided)
-                fresh = decide(undecided, book)
+                fresh = decide(undecided, book, self._clock())
                 await self._store.record(tx, fresh, book.campaigns)
                 decided |= {decision.claim_id: decision for decision in fresh}
             return decided

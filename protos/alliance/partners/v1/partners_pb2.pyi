@@ -250,7 +250,8 @@ class EarnRule(_message.Message):
     """The points are good until the end of the month that is this many months (1 to 60) after the act, in UTC."""
     return_window_days: _builtins.int
     """For so many days (0 to 365) after the act the points are pending, since what they are given for can be returned: the
-    member has them from the first midnight (UTC) after that (R9). Those of campaigns, too.
+    member has them from the first midnight (UTC) after that (R9). Those of campaigns, too. It has to end a day before the
+    points do, whenever the act was: for points that are good for 1 month it has at most 27 days, for 12 months 364.
     """
     @_builtins.property
     def valid_from(self) -> _timestamp_pb2.Timestamp:

@@ -307,7 +307,8 @@ class PartnersServiceServicer:
         """Decides what claims earn, by the rules in force when the acts happened, and reserves the points from campaign
         budgets. Idempotent by claim id: the first decision stands. At most 500 claims. A claim that earns nothing is
         answered with a reason: PARTNER_NOT_FOUND (also while it has only applied), PARTNER_SUSPENDED, PARTNER_CLOSED,
-        NO_EARN_RULE, NO_AGREEMENT_IN_FORCE. Whether the partner may issue is judged now, everything else as of the act.
+        NO_EARN_RULE, NO_AGREEMENT_IN_FORCE, POINTS_OVER_ALREADY (they would expire before the member could have them). Whether
+        the partner may issue, and what has expired, is judged now, everything else as of the act.
         ABORTED / TOO_MANY_CONFLICTS if others took from the same budgets again and again: nothing is decided, call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -135,7 +135,7 @@ class Earning(_message.Message):
     """Points issued, over all lots."""
     reason: _builtins.str
     """For REFUSED: PARTNER_SUSPENDED, PARTNER_CLOSED, PARTNER_NOT_FOUND, NO_EARN_RULE, NO_AGREEMENT_IN_FORCE,
-    RULE_GIVES_ZERO, PREPAID_BLOCK_EXHAUSTED; and, beyond 2^53 - 1 points of a member or micros that one partner's
+    POINTS_OVER_ALREADY, RULE_GIVES_ZERO, PREPAID_BLOCK_EXHAUSTED; and, beyond 2^53 - 1 points of a member or micros that one partner's
     points are worth, BALANCE_LIMIT_REACHED and LIABILITY_LIMIT_REACHED; beyond 1,000 pending earnings of a member
     PENDING_LIMIT_REACHED.
     """
