@@ -16,12 +16,14 @@ from itertools import islice
 from google.protobuf.message import Message
 from opentelemetry import trace
 from pymongo import IndexModel
+from pymongo.errors import PyMongoError
 
 from services.shared import telemetry
 from services.shared.errors import (
     Aborted,
     DeadlineExceeded,
     DomainError,
+    Internal,
     InvalidArgument,
     PermissionDenied,
     ResourceExhausted,
@@ -334,7 +336,14 @@ class _Lane:
         tracer = trace.get_tracer("alliance.outbox")
         parent = telemetry.extract(batch[0].trace)
         with tracer.start_as_current_span(f"relay {self._topic}", parent, trace.SpanKind.PRODUCER, links=links):
-            await self._deliver([event.payload for event in batch])
+            try:
+                await self._deliver([event.payload for event in batch])
+            except (DomainError, PyMongoError):
+                raise
+            except Exception as error:
+                # Not ended by it, or one event would hold back all others of the service, of every topic.
+                log.exception("event cannot be sent", topic=self._topic, event_ids=[event.id for event in batch[:5]])
+                raise Internal(f"{type(error).__name__}: {error}", reason="CANNOT_BE_SENT") from error
 
     async def _back_off(self, error: DomainError, ids: Sequence[str]) -> None:
         first, most = _BACKOFF_SECONDS

@@ -228,6 +228,30 @@ async def test_one_poisoned_event_does_not_hold_the_others(ready: Database, rece
     assert await Outbox(ready).pending(["event-partner_1-bad"])
 
 
+async def test_an_event_that_cannot_even_be_sent_holds_no_other(ready: Database, receiver: Receiver):
+    """As the two above, where the trouble is on our side: its bytes are no message."""
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    waiting = {"trace": {}, "due_at": past, "waiting_since": past}
+    await ready["outbox"].insert_many(
+        [
+            {"_id": "a-damaged", "topic": TOPIC, "payload": b"\xff" * 4, "attempts": 3, **waiting},
+            {"_id": "b-hopeless", "topic": TOPIC, "payload": b"\xff" * 4, "attempts": 20, **waiting},
+        ]
+    )
+    async with relaying(ready, receiver) as relay:
+        await order(ready, relay, "well")
+        await until(lambda: receiver.got == ["well"])
+        async with asyncio.timeout(10):
+            while not (parked_ones := await Outbox(ready).parked(10)):
+                await asyncio.sleep(0.01)
+    assert [each.id for each in parked_ones] == ["b-hopeless"]
+    assert parked_ones[0].error.startswith("CANNOT_BE_SENT: DecodeError: ")
+    row = await ready["outbox"].find_one({"_id": "a-damaged"})
+    assert row is not None
+    assert row["attempts"] == 4
+    assert row["due_at"] > past
+
+
 async def test_an_operator_has_what_was_refused_delivered_after_all_or_settles_it(
     ready: Database, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ):
