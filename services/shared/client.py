@@ -10,13 +10,14 @@ from typing import Any, Generic, TypeVar, cast
 import grpc
 from grpc import aio
 
-from services.shared.errors import DeadlineExceeded
+from services.shared import identity
+from services.shared.errors import DeadlineExceeded, DomainError, Unavailable
 from services.shared.identity import Caller, Signer
 from services.shared.metrics import catalogue
 from services.shared.metrics.calls import Calls
 from services.shared.rpc_errors import from_rpc
 from services.shared.spans import CallSpans, Headers
-from services.shared.telemetry import Telemetry
+from services.shared.telemetry import Telemetry, log
 from services.shared.tls import CertificateFiles, channel_credentials
 
 Stub = TypeVar("Stub")
@@ -105,6 +106,8 @@ class Client(Generic[Stub]):
         self._signer = signer
         self._timeout_seconds = timeout_seconds
         self._token = ""
+        # Until the other side says that it does not know us; of which one line in the log is enough.
+        self._let_in = True
         self._fixed = aio.Metadata()
 
     @property
@@ -165,9 +168,10 @@ class Client(Generic[Stub]):
         try:
             response = await method(request, timeout=timeout, metadata=self._metadata(caller, span.headers))
             status = "OK"
+            self._let_in = True
         except aio.AioRpcError as error:
             status = error.code().name
-            raise from_rpc(error) from error
+            raise self._failure(error) from error
         except asyncio.CancelledError:
             answered("CANCELLED", began)
             raise
@@ -188,9 +192,19 @@ class Client(Generic[Stub]):
             async for response in call:
                 yield response
         except aio.AioRpcError as error:
-            raise from_rpc(error) from error
+            raise self._failure(error) from error
         finally:
             call.cancel()
+
+    def _failure(self, error: aio.AioRpcError) -> DomainError:
+        """As it was raised there; but that this process itself is not known there is no fault of whom it calls for."""
+        failure = from_rpc(error)
+        if failure.reason not in identity.NOT_THIS_PROCESS:
+            return failure
+        if self._let_in:
+            log.error("not let in", target=self._target, reason=failure.reason, error=failure.message)
+        self._let_in = False
+        return Unavailable(f"{self._target} does not let this process in: {failure.message}", reason="NOT_LET_IN")
 
     def _metadata(self, caller: Caller | None, headers: Headers) -> aio.Metadata:
         """What a call carries; of a call without more than the token, made anew only when that is."""

@@ -78,6 +78,11 @@ class Caller:
         return cls(CallerKind(match[1]), match[2], match[3])
 
 
+# Why a process is not believed to be itself: reasons of UNAUTHENTICATED.
+TOKEN_INVALID, PEER_IS_ANOTHER = "PROCESS_TOKEN_INVALID", "PEER_IS_ANOTHER"
+NOT_THIS_PROCESS = frozenset((TOKEN_INVALID, PEER_IS_ANOTHER))
+
+
 class NotYourPartner(PermissionDenied):
     """A partner named another partner where it can only act on itself."""
 
@@ -170,11 +175,11 @@ class Verifier:
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated(
                 "The process token is not valid; sign a new one with a key that the trust file knows.",
-                reason="PROCESS_TOKEN_INVALID",
+                reason=TOKEN_INVALID,
             ) from error
         name = str(decoded.claims["iss"])
         if name != str(decoded.header["kid"]).partition("/")[0]:
-            raise Unauthenticated("The process token's issuer is not its key's owner.", reason="PROCESS_TOKEN_INVALID")
+            raise Unauthenticated("The process token's issuer is not its key's owner.", reason=TOKEN_INVALID)
         return name, float(decoded.claims["exp"])
 
     def _key_of(self, token: object) -> OKPKey:
@@ -198,7 +203,7 @@ def caller_of(metadata: Mapping[str, str | bytes], verifier: Verifier, peers: Co
     if peers is not None and name not in peers:
         raise Unauthenticated(
             "The process token is not that of the connection's certificate; call with a certificate of the process.",
-            reason="PEER_IS_ANOTHER",
+            reason=PEER_IS_ANOTHER,
         )
     on_behalf_of = metadata.get("alliance-caller")
     if on_behalf_of is None:

@@ -13,7 +13,9 @@ import pytest
 from cryptography import x509
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from joserfc.jwk import OKPKey
 from pymongo.errors import PyMongoError
+from structlog.testing import capture_logs
 
 from alliance.logistics.v1 import logistics_pb2 as pb
 from alliance.logistics.v1.logistics_pb2_grpc import LogisticsServiceStub
@@ -144,8 +146,21 @@ async def test_an_expired_certificate_is_refused(logistics: Encrypted):
 async def test_a_token_on_another_processs_connection_is_refused(logistics: Encrypted):
     """Whoever stole the gateway's token key, and has a certificate of accounts, is not the gateway."""
     refused = await refusal(logistics.client(logistics.files("accounts").open(), "gateway"))
-    assert isinstance(refused, Unauthenticated)
-    assert refused.reason == "PEER_IS_ANOTHER"
+    assert isinstance(refused, Unavailable)
+    assert refused.reason == "NOT_LET_IN"
+    assert "not that of the connection's certificate" in refused.message
+
+
+async def test_that_a_process_is_not_believed_is_no_fault_of_whom_it_calls_for(logistics: Encrypted):
+    """Whose key is not trusted cannot do its work; its own callers are told that, and not that they are nobody."""
+    stranger = Signer("gateway", OKPKey.generate_key("Ed25519", {"kid": "gateway"}))
+    client = Client(logistics.process.target, LogisticsServiceStub, stranger, tls=logistics.files("gateway").open())
+    with capture_logs() as logged:
+        refusals = [await refusal(client) for _ in range(3)]
+    await client.close()
+    assert {(type(each), each.reason) for each in refusals} == {(Unavailable, "NOT_LET_IN")}
+    # For whoever looks why: once, however many calls there are.
+    assert [(line["event"], line["reason"]) for line in logged] == [("not let in", "PROCESS_TOKEN_INVALID")]
 
 
 async def test_a_server_with_another_authoritys_certificate_is_not_called(logistics: Encrypted):
