@@ -1,8 +1,10 @@
 """What only the gateway has to say of itself: requests, operations, batches, ways of answering, documents kept."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from time import perf_counter
 
+from gateway import errors
 from gateway.breaker import Breaker
 from gateway.engine.cache import Cache
 from gateway.engine.document import Document, Operation, Ways
@@ -39,25 +41,45 @@ OPERATIONS = histogram(
         ),
     },
 )
+OUTCOMES = OK, REFUSED, PARTIAL, FAILED = "ok", "refused", "partial", "failed"
+ANSWERED = counter(
+    "alliance.graphql.operations",
+    "{operation}",
+    "Operations that were executed: of all fields together, what the objective is about.",
+    attributes={
+        "graphql.operation.type": "query, mutation or subscription",
+        "outcome": "as of alliance.graphql.operation.duration",
+    },
+    from_zero=tuple(product(("query", "mutation", "subscription"), OUTCOMES)),
+)
 REFUSALS = counter(
     "alliance.graphql.refused",
     "{request}",
     "Requests at /graphql that were answered without being executed.",
     attributes={"code": "code of the error, such as DOCUMENT_INVALID or UNAUTHENTICATED"},
+    from_zero=tuple((code,) for code in errors.OF_REQUESTS),
 )
 _FIELD = {"field": "the root field that is asked for; several, if there are more than one"}
+# By which what there is to do at once is bounded, as opposed to what a caller may ask for.
+SHED = ("requests in flight", "mutations in flight", "connections")
+_OF_CONNECTIONS = (
+    "connections of an address", "head bytes", "head seconds", "body seconds", "send seconds", "pipelined requests",
+)  # fmt: skip
+_OF_DOCUMENTS = (
+    "bytes", "tokens", "levels", "aliases", "root fields", "fields", "repetitions", "overlaps", "cost",
+)  # fmt: skip
+_OF_REQUESTS = ("body bytes", "requests in a list", "rate", "seconds")
 LIMITED = counter(
     "alliance.gateway.limited",
     "{request}",
     "Requests that were refused since they were beyond a limit; nothing was called for them.",
     attributes={
         "limit": (
-            "body bytes, bytes, tokens, levels, aliases, root fields, fields, repetitions, overlaps or cost of a "
-            "document, requests in a list, rate of the client, seconds of the request, requests in flight, or "
-            "mutations in flight; and of connections: connections, connections of an address, head bytes, head "
-            "seconds, body seconds, send seconds, or pipelined requests"
+            f"of a document: {', '.join(_OF_DOCUMENTS)}; of a request: {', '.join(_OF_REQUESTS)}; of a connection: "
+            f"{', '.join(_OF_CONNECTIONS)}; of all that there is at once: {', '.join(SHED)}"
         )
     },
+    from_zero=tuple((limit,) for limit in (*_OF_DOCUMENTS, *_OF_REQUESTS, *_OF_CONNECTIONS, *SHED)),
 )
 IN_FLIGHT_MOST = gauge(
     "alliance.requests.in_flight.limit",
@@ -93,6 +115,7 @@ WAYS = counter(
             "abandoned: graphql-core, the plan could not be gone through with; divided: graphql-core, in parts"
         )
     },
+    from_zero=tuple((way,) for way in ("compiled", "walked", "uncompiled", "abandoned", "divided")),
 )
 DOCUMENTS = counter(
     "alliance.graphql.documents",
@@ -124,7 +147,6 @@ BREAKER_REFUSED = counter(
     attributes=_SERVICE,
 )
 
-OK, REFUSED, PARTIAL, FAILED = "ok", "refused", "partial", "failed"
 # What went wrong was ours, and not the asker's.
 _OURS = frozenset({INTERNAL, SERVICE_UNAVAILABLE})
 
@@ -156,6 +178,7 @@ class Measures:
         self._meter = meter
         self._http = meter.histogram(HTTP)
         self._operations = meter.histogram(OPERATIONS)
+        self._answered = meter.counter(ANSWERED)
         self._refused = meter.counter(REFUSALS)
         self._limited = meter.counter(LIMITED)
         # Called for each request that was not let in at all.
@@ -164,8 +187,7 @@ class Measures:
 
     def observe(self, ways: Ways, documents: Cache[Document]) -> None:
         """Has read what is counted anyway."""
-        names = ("compiled", "walked", "uncompiled", "abandoned", "divided")
-        self._meter.observe(WAYS, lambda: [((name,), float(getattr(ways, name))) for name in names])
+        self._meter.observe(WAYS, lambda: [((name,), float(getattr(ways, name))) for (name,) in WAYS.from_zero])
         counts = ("hit", "miss")
         self._meter.observe(
             DOCUMENTS, lambda: [((name,), float(n)) for name, n in zip(counts, documents.found, strict=True)]
@@ -205,6 +227,7 @@ class Measures:
     def executed(self, operation: Operation, outcome: str, began: float) -> None:
         """An operation."""
         self._operations.at(operation.type, operation.field, outcome).record(perf_counter() - began)
+        self._answered.at(operation.type, outcome).add()
 
     def refused(self, error: FieldError) -> None:
         """A request that was not executed; counted under its limit too, if it was beyond one."""

@@ -14,10 +14,6 @@ from services.shared import invariants as of_any
 from services.shared.metrics import catalogue as of_all
 
 PROCESSES = "gateway|accounts|partners|logistics|rewards"
-# gRPC codes by which a service says that it, and not the caller, is the trouble.
-FAULTS = "INTERNAL|UNKNOWN|UNAVAILABLE|DATA_LOSS|DEADLINE_EXCEEDED"
-# Limits of what the gateway does at once, as opposed to those of what a caller may ask for.
-SHED = "requests in flight|mutations in flight|connections"
 # The job runs every six hours; two in a row that told nothing are too many.
 _UNCHECKED_SECONDS = 13 * 3600
 
@@ -43,7 +39,7 @@ def processes() -> Iterator[Alert]:
     )
     yield Alert(
         "RpcFaults",
-        f'sum by (job) (rate({server}_count{{rpc_response_status_code=~"{FAULTS}"}}[5m])) '
+        f"sum by (job) (rate({of_all.RPC_FAULTS.prometheus_name}[5m])) "
         f"/ sum by (job) (rate({server}_count[5m])) > 0.02",
         _PAGE,
         "{{ $value | humanizePercentage }} of the calls of {{ $labels.job }} fail through its own fault.",
@@ -59,7 +55,7 @@ def processes() -> Iterator[Alert]:
     limited, http = of_gateway.LIMITED.prometheus_name, of_gateway.HTTP.prometheus_name
     yield Alert(
         "RequestsShed",
-        f'sum(rate({limited}{{limit=~"{SHED}"}}[5m])) / sum(rate({http}_count[5m])) > 0.01',
+        f'sum(rate({limited}{{limit=~"{"|".join(of_gateway.SHED)}"}}[5m])) / sum(rate({http}_count[5m])) > 0.01',
         _PAGE,
         "{{ $value | humanizePercentage }} of all requests are refused since there is more to do than can be done.",
         "5m",

@@ -70,12 +70,12 @@ class Objective:
 
 def objectives() -> tuple[Objective, ...]:
     """All of them."""
-    operations = of_gateway.OPERATIONS.prometheus_name
+    operations, answered = of_gateway.OPERATIONS.prometheus_name, of_gateway.ANSWERED.prometheus_name
     asked = 'graphql_operation_type!="subscription"'
 
     def unavailable(window: str) -> str:
-        bad = f'sum(rate({operations}_count{{{asked},outcome=~"partial|failed"}}[{window}])) or vector(0)'
-        return f"({bad}) / sum(rate({operations}_count{{{asked}}}[{window}]))"
+        bad = f'sum(rate({answered}{{{asked},outcome=~"partial|failed"}}[{window}]))'
+        return f"{bad} / sum(rate({answered}{{{asked}}}[{window}]))"
 
     def slow(window: str) -> str:
         fast = f'sum(rate({operations}_bucket{{{asked},le="{SLOW_SECONDS:g}"}}[{window}]))'

@@ -4,7 +4,9 @@ from gateway.errors import FieldError
 from services.shared.metrics.definition import counter, gauge
 from services.shared.metrics.instruments import Level, Meter
 
-_TOPIC = {"topic": "what is followed: wallets, drop_offs or impact"}
+_TOPICS = ("wallets", "drop_offs", "impact")
+_TOPIC = {"topic": f"what is followed: {', '.join(_TOPICS)}"}
+_FROM_ZERO = tuple((topic,) for topic in _TOPICS)
 CONNECTIONS = gauge(
     "alliance.live.connections",
     "{connection}",
@@ -18,6 +20,7 @@ HELD_BACK = counter(
     "{result}",
     "Times that a result had to wait since its subscriber had used up what it may ask for per second.",
     attributes=_TOPIC,
+    from_zero=_FROM_ZERO,
 )
 ENDED = counter(
     "alliance.live.ended",
@@ -31,7 +34,13 @@ STREAMS = gauge(
     "Streams of services: 1 while it tells of changes, 0 while it is lost, or nobody is subscribed.",
     attributes=_TOPIC,
 )
-LOST = counter("alliance.live.streams.lost", "{stream}", "Streams of services that broke off.", attributes=_TOPIC)
+LOST = counter(
+    "alliance.live.streams.lost",
+    "{stream}",
+    "Streams of services that broke off.",
+    attributes=_TOPIC,
+    from_zero=_FROM_ZERO,
+)
 
 
 class LiveMeasures:

@@ -49,7 +49,7 @@ class Guard(aio.ServerInterceptor):
         self._in_flight = meter.gauge(catalogue.IN_FLIGHT).at()
         self._streams = meter.gauge(catalogue.STREAMS)
         self.streams = Streams(_STREAM_SECONDS)
-        self._calls = Calls(meter, catalogue.RPC_SERVER)
+        self._calls = Calls(meter, catalogue.RPC_SERVER, catalogue.RPC_FAULTS)
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:

@@ -12,9 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.monitoring import CommandSucceededEvent
 
 from deploy.local.embedded import free_port
+from gateway.metrics import Measures
 from services.shared import telemetry
 from services.shared.commands import Commands
 from services.shared.metrics import catalogue
+from services.shared.metrics.calls import Calls
 from services.shared.metrics.definition import Definition, Kind, counter, gauge, histogram
 from services.shared.metrics.instruments import OVERFLOW, Meter, Spread
 from services.shared.metrics.otlp import as_otel
@@ -53,6 +55,28 @@ def test_what_was_counted_is_read_by_prometheus():
     assert buckets == {(("le", "0.1"),): 2, (("le", "1"),): 3, (("le", "+Inf"),): 4}
     assert found["shop_answer_duration_seconds_count"] == {(): 4}
     assert found["shop_answer_duration_seconds_sum"] == {(): 7.65}
+
+
+def test_what_may_happen_rarely_is_told_before_it_has_happened():
+    meter = Meter()
+    Measures(meter)
+    answered = Calls(meter, catalogue.RPC_SERVER, catalogue.RPC_FAULTS).of("/alliance.Any/Get")
+    found = read(meter)
+    assert found["alliance_gateway_limited_total"][(("limit", "connections"),)] == 0
+    assert found["alliance_gateway_limited_total"][(("limit", "mutations in flight"),)] == 0
+    assert (
+        found["alliance_graphql_operations_total"][(("graphql_operation_type", "mutation"), ("outcome", "failed"))] == 0
+    )
+    assert set(found["alliance_rpc_faults_total"].values()) == {0}
+    for status in ("OK", "NOT_FOUND", "INTERNAL", "INTERNAL", "UNAVAILABLE"):
+        answered(status, 0.0)
+    faults = {labels[0][1]: count for labels, count in read(meter)["alliance_rpc_faults_total"].items()}
+    assert {status: count for status, count in faults.items() if count} == {"INTERNAL": 2, "UNAVAILABLE": 1}
+
+
+def test_what_begins_at_zero_has_a_value_for_each_attribute():
+    with pytest.raises(ValueError, match="each attribute"):
+        counter("shop.sold", "{thing}", "Things sold.", attributes={"kind": "of goods"}, from_zero=((),))
 
 
 @given(st.lists(st.floats(0, 1e6)))

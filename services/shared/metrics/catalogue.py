@@ -22,6 +22,15 @@ RPC_SERVER = histogram(
     "Time from an RPC's arrival to its answer.",
     attributes={"rpc.method": _METHOD, "rpc.response.status_code": _STATUS},
 )
+# gRPC codes by which a service says that it, and not the caller, is the trouble.
+FAULTS = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED")
+RPC_FAULTS = counter(
+    "alliance.rpc.faults",
+    "{call}",
+    "RPCs that were not answered through the service's own fault.",
+    attributes={"rpc.response.status_code": f"one of {', '.join(FAULTS)}"},
+    from_zero=tuple((code,) for code in FAULTS),
+)
 RPC_CLIENT = histogram(
     "rpc.client.call.duration",
     "s",
@@ -61,6 +70,7 @@ TRANSACTIONS = counter(
     "{transaction}",
     "Transactions that came to an end.",
     attributes={"outcome": "committed, or failed: refused by a rule, conflicted too often, or cut off"},
+    from_zero=(("committed",), ("failed",)),
 )
 TRANSACTION_RETRIES = counter(
     "alliance.database.transaction.retries",

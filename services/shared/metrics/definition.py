@@ -30,12 +30,17 @@ class Definition:
     description: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     boundaries: tuple[float, ...] = ()
+    # Attributes' values that are told from the start, at 0: of a count that begins with its first event Prometheus sees
+    # no increase, so that an alert would miss it.
+    from_zero: tuple[tuple[str, ...], ...] = ()
     # More combinations of attributes than these are counted together, so that no caller can fill the memory.
     most_series: int = 500
 
     def __post_init__(self) -> None:
         if (self.kind is Kind.HISTOGRAM) != bool(self.boundaries):
             raise ValueError(f"{self.name}: a histogram has boundaries, and nothing else has")
+        if any(len(values) != len(self.attributes) for values in self.from_zero):
+            raise ValueError(f"{self.name}: what begins at 0 has a value for each attribute")
         if not self.description.endswith("."):
             raise ValueError(f"{self.name}: say in a sentence what it is")
 

@@ -70,7 +70,7 @@ class Instrument(Generic[Cell]):
     def __init__(self, definition: Definition, make: Callable[[], Cell]) -> None:
         self.definition = definition
         self._make: Callable[[], Cell] = make
-        self._cells: dict[tuple[str, ...], Cell] = {}
+        self._cells: dict[tuple[str, ...], Cell] = {values: make() for values in definition.from_zero}
 
     def at(self, *values: str) -> Cell:
         """The cell of these values, in the order of the definition's attributes."""
