@@ -41,7 +41,8 @@ class Backends:
         self._timeout_seconds = settings.call_timeout_seconds
         signer = Signer.from_file(GATEWAY, settings.identity_key_file)
         targets = settings.targets()
-        tls = settings.certificate_files()
+        if tls := settings.certificate_files():
+            tls.observe(telemetry.meter)
 
         def client(name: str, stub: type[Any]) -> Client[Any]:
             return Client(

@@ -17,6 +17,8 @@ PROCESSES = "gateway|accounts|partners|logistics|rewards"
 # The job runs every six hours; two in a row that told nothing are too many.
 _UNCHECKED_SECONDS = 13 * 3600
 
+# Certificates are renewed eight hours before they run out; then processes no longer talk to each other.
+_CERTIFICATE_SECONDS = 6 * 3600
 # Jobs that nobody asks anew: those of a roll-out, and the one that makes the replica set.
 JOBS = "(accounts|partners|logistics|rewards)-migrate-.+|mongodb-init"
 # The CronJob runs every six hours and may take three; what was to be lost at most is lost beyond that.
@@ -36,6 +38,13 @@ def processes() -> Iterator[Alert]:
         _PAGE,
         "{{ $labels.job }} refuses all calls: it starts, or cannot reach its database.",
         "1m",
+    )
+    yield Alert(
+        "CertificateNotRenewed",
+        f"min by (job) ({of_all.CERTIFICATE_EXPIRES.prometheus_name}) - time() < {_CERTIFICATE_SECONDS}",
+        _PAGE,
+        "The certificate of {{ $labels.job }} runs out in {{ $value | humanizeDuration }}, and is not renewed.",
+        "5m",
     )
     yield Alert(
         "RpcFaults",
@@ -130,7 +139,7 @@ def outboxes() -> Iterator[Alert]:
         "OutboxUnwatched",
         f"time() - max by (job) ({of_all.OUTBOX_SAMPLED.prometheus_name}) > 120",
         _TICKET,
-        "Nobody has looked at the outbox of {{ $labels.job }} for {{ $value | humanizeDuration }}.",
+        "Nobody has looked at the outbox of {{ $labels.job }} for two minutes, or at all since its processes started.",
         "5m",
     )
 
@@ -155,7 +164,7 @@ def ledger() -> Iterator[Alert]:
         "SweeperStalled",
         f"time() - max by (job) ({of_rewards.SWEPT.prometheus_name}) > 900",
         _TICKET,
-        "For {{ $value | humanizeDuration }} nothing has swept: due points do not expire, due holds do not end.",
+        "For a quarter of an hour nothing has swept: due points do not expire, due holds do not end.",
         "5m",
     )
 

@@ -214,6 +214,11 @@ def _services() -> Dashboard:
                 "percentunit",
             ),
             Panel("Streams open", {"{{rpc_method}}": f"sum by (rpc_method) ({of_all.STREAMS.prometheus_name})"}),
+            Panel(
+                "Certificates run out in",
+                {"{{job}}": f"min by (job) ({of_all.CERTIFICATE_EXPIRES.prometheus_name}) - time()"},
+                "s",
+            ),
             Panel("Files open", {"{{instance}}": of_all.PROCESS_FILES.prometheus_name}),
         ),
     )

@@ -51,7 +51,9 @@ class Server:
         self._closed: Closed | None = Closed("NOT_READY", "The service is starting; call again in a moment.")
         self._health = health.aio.HealthServicer()
         self._serving = telemetry.meter.gauge(catalogue.SERVING).at()
-        self._certificate = settings.certificate_files()
+        if certificate := settings.certificate_files():
+            certificate.observe(telemetry.meter)
+        self._certificate = certificate
         self._guard = guard = Guard(
             Verifier.from_file(settings.trust_file),
             lambda: self._closed,

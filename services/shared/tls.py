@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,8 @@ from grpc import aio
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.shared.metrics import catalogue
+from services.shared.metrics.instruments import Meter
 from services.shared.telemetry import log
 
 _LOOK_AGAIN_SECONDS = 1.0
@@ -40,6 +43,11 @@ class Certificate:
         if own.public_key() != load_pem_private_key(self.key, None).public_key():
             raise ValueError("the key is not that of the certificate")
         load_pem_x509_certificates(self.authorities)
+
+    @cached_property
+    def expires_at(self) -> float:
+        """When it runs out, or one of those that lead to its authority; in seconds since 1970."""
+        return min(each.not_valid_after_utc for each in load_pem_x509_certificates(self.chain)).timestamp()
 
 
 class CertificateFiles:
@@ -68,6 +76,10 @@ class CertificateFiles:
                     "the new certificate is no good, the old one stays", file=str(self._paths[0]), error=str(error)
                 )
         return self._certificate
+
+    def observe(self, meter: Meter) -> None:
+        """Has read when it runs out, before which there has to be another."""
+        meter.observe(catalogue.CERTIFICATE_EXPIRES, lambda: self.current().expires_at)
 
     def _stamp(self) -> tuple[tuple[int, int], ...]:
         return tuple((stat.st_mtime_ns, stat.st_ino) for stat in (path.stat() for path in self._paths))

@@ -28,6 +28,7 @@ from services.shared.errors import DomainError, InvalidArgument, NotFound, Unaut
 from services.shared.identity import Signer
 from services.shared.mongo import Database
 from services.shared.tls import CertificateFiles
+from tests.support.metrics import Metrics, metrics_when
 from tests.support.service import OPERATOR, ServiceProcess, serving
 
 
@@ -63,7 +64,7 @@ class Encrypted:
         self.folder = folder
         self.authority = Authority.new()
         self.server_files = Files(folder / "server", self.authority, "logistics")
-        self.open_target, self.health_target = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        self.open_target, self.health_target, self.metrics = (f"127.0.0.1:{free_port()}" for _ in range(3))
         chain, key, authorities = map(str, self.server_files.paths())
         self.process = ServiceProcess(
             "logistics",
@@ -76,6 +77,7 @@ class Encrypted:
             ALLIANCE_TLS_AUTHORITIES_FILE=authorities,
             ALLIANCE_OPEN_LISTEN=self.open_target,
             ALLIANCE_HEALTH_LISTEN=self.health_target,
+            ALLIANCE_METRICS_LISTEN=self.metrics,
         )
         self._clients: list[Client[Any]] = []
 
@@ -225,6 +227,17 @@ async def test_certificates_are_renewed_on_both_sides_without_losing_a_call(logi
             await asyncio.sleep(0.02)
         stop.set()
     assert answered >= 20
+
+
+async def test_when_the_certificate_runs_out_is_told_and_follows_each_renewal(logistics: Encrypted):
+    for hours in (2, 9):
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours)
+        logistics.server_files.put(logistics.authority, "logistics", until)
+
+        def runs_out(metrics: Metrics, at: float = until.timestamp()) -> bool:
+            return metrics.value("alliance_tls_certificate_expires_time_seconds") == at
+
+        await metrics_when(logistics.metrics, runs_out)
 
 
 async def test_a_key_that_is_not_the_certificates_changes_nothing(logistics: Encrypted):

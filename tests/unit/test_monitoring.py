@@ -214,6 +214,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'alliance_service_serving{job="accounts"}': "0x75"},
         {'alliance_service_serving{job="accounts"}': "1x75"},
     ),
+    # At the end of the hour and a quarter there are 5 hours and 45 minutes left, or 7.
+    "CertificateNotRenewed": (
+        {'alliance_tls_certificate_expires_time_seconds{job="accounts"}': "25200x75"},
+        {'alliance_tls_certificate_expires_time_seconds{job="accounts"}': "25200x10 29640x65"},
+    ),
     "RpcFaults": (
         # A dozen calls a minute, one of which fails.
         {

@@ -45,6 +45,11 @@ SERVING = gauge(
     "{state}",
     "1 while the service answers calls, 0 while it starts, or cannot reach its database.",
 )
+CERTIFICATE_EXPIRES = gauge(
+    "alliance.tls.certificate.expires.time",
+    "s",
+    "When the certificate runs out that the process shows the others, in seconds since 1970; not there without TLS.",
+)
 
 DATABASE = histogram(
     "db.client.operation.duration",
