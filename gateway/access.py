@@ -110,6 +110,7 @@ def consent_required() -> FieldError:
 
 PUBLIC = AccessRule("everybody", open=True)
 INHERITED = AccessRule("whoever sees what it is part of", open=True)
+BY_TYPE = AccessRule("whoever its type's rule names", open=True)
 SIGNED_IN = AccessRule("everybody with a token", signed_in=True)
 OPERATOR = AccessRule("an operator", operator=True)
 A_PARTNER = AccessRule("a partner", partner=True)

@@ -4,12 +4,13 @@ from enum import Enum
 
 import strawberry
 
-from gateway.access import INHERITED, OPERATOR, PUBLIC
+from gateway.access import BY_TYPE, INHERITED, OPERATOR, PUBLIC
 from gateway.accounts.sources import act_summary, members
 from gateway.accounts.types import ActSummary, Member
-from gateway.engine.declare import join, present, shape, value, whole
+from gateway.engine.declare import by_global_id, join, present, shape, value, whole
 from gateway.logistics.sources import drop_off_summary
 from gateway.logistics.types import DropOffSummary
+from gateway.nodes import Node
 from gateway.partners.sources import partners
 from gateway.partners.types import Partner
 from gateway.rewards.sources import all_partner_points, earning_summary, ledger_check
@@ -46,6 +47,10 @@ class AllianceReport:
 @strawberry.type
 class AllianceQuery:
     """Queries that belong to no single domain."""
+
+    node: Node | None = by_global_id(
+        "Anything that has an id of its own, to whom it may be shown; null if nothing has this id.", rule=BY_TYPE
+    )
 
     viewer: Viewer = present("Who is asking.", lambda request: request.viewer, rule=PUBLIC)
     report: AllianceReport | None = present(

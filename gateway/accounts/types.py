@@ -11,6 +11,7 @@ from gateway.accounts import sources
 from gateway.connections import Connection, within
 from gateway.engine.declare import argument, connection, derived, enum_value, federated, join, value
 from gateway.logistics.sources import drop_offs, drop_offs_of_member
+from gateway.nodes import Node
 from gateway.partners.sources import partners
 from gateway.rewards.sources import earnings, entries_of_member, redemptions_of_member, wallets
 from gateway.scalars import DateTime, Long, Milligrams
@@ -71,9 +72,10 @@ class ActStatus(Enum):
     rule=PUBLIC,
     key="id",
     source=sources.factors,
+    ids="",
     max_age=3_600,
 )
-class Factor:
+class Factor(Node):
     id: strawberry.ID = value("For example metro-trip-2025.")
     kind: ActKind | None = value("The kind of act that it is for.")
     version: int = value("Counts up per kind, from 1.")
@@ -122,8 +124,9 @@ class CarbonTotal:
     rule=of_member("member_id", "partner_id"),
     key="id",
     source=sources.acts,
+    ids="act",
 )
-class Act:
+class Act(Node):
     id: strawberry.ID = value("TypeID with prefix act.")
     member: MemberType | None = join(
         sources.members, "Who did it; null if the report named no known member.", on="member_id"
@@ -151,8 +154,9 @@ class Act:
     rule=of_member("member_id", "partner_id"),
     key="id",
     source=sources.claims,
+    ids="claim",
 )
-class Claim:
+class Claim(Node):
     id: strawberry.ID = value("TypeID with prefix claim.")
     member: MemberType | None = join(sources.members, "Whose it is.", on="member_id")
     act: Act | None = join(sources.acts, "The act that made it.", on="act_id")
@@ -167,8 +171,10 @@ class Claim:
     why: WhyType | None = derived("Why it has these grams and points.", why.of_claim, reads=why.READS)
 
 
-@federated(pb.Member, "A consumer who takes part in the alliance.", rule=MEMBER, key="id", source=sources.members)
-class Member:
+@federated(
+    pb.Member, "A consumer who takes part in the alliance.", rule=MEMBER, key="id", source=sources.members, ids="member"
+)
+class Member(Node):
     id: strawberry.ID = value("TypeID with prefix member.")
     display_name: str = value("How the member wants to be called; personal data.")
     enrolled_at: DateTime | None = value("When the member joined.")

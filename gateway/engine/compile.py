@@ -30,12 +30,12 @@ from graphql.execution.collect_fields import FieldDetails, FragmentDetails, coll
 from graphql.execution.values import VariableValues
 
 from gateway.engine.arguments import FieldArguments
-from gateway.engine.entities import chosen
+from gateway.engine.entities import by_id, chosen
 from gateway.engine.plan import Derivation, Embedded, Entry, Load, Plan, Selection, Uncovered
-from gateway.engine.reads import Connection, Derived, Entities, FieldDeclaration, Given, Join, Lookup, Rule, Value
+from gateway.engine.reads import ById, Connection, Derived, Entities, FieldDeclaration, Given, Join, Lookup, Rule, Value
 from gateway.engine.resolve import closed, field_declaration, page_arguments, request_arguments, type_declaration
 from gateway.engine.schedule import schedule
-from gateway.engine.source import Source
+from gateway.engine.source import Key, Source
 from gateway.engine.variables import variables_of
 
 _LARGEST = 1_000
@@ -120,7 +120,21 @@ class _Compiler:
         entry = Entry(key, name, found, nodes, declared, arguments)
         named = get_named_type(found.type)
         if isinstance(declared.read, Entities):
-            self._entities(selection, entry, details, declared.read)
+            read = declared.read
+            entities = {name: (entity.source, entity.rule) for name, entity in read.types.items()}
+            self._choices(
+                selection, entry, details, entities, lambda given: chosen(read.types, given["representations"])
+            )
+            return entry
+        if isinstance(declared.read, ById):
+            types = declared.read.types
+            named_by_id = {found.type: (found.source, found.rule) for found in types.values()}
+
+            def pick(given: Mapping[str, Any]) -> list[tuple[str, Key] | None]:
+                found = by_id(types, given["id"])
+                return [(found[0].type, found[1])] if found is not None else []
+
+            self._choices(selection, entry, details, named_by_id, pick)
             return entry
         if is_abstract_type(named):
             raise Uncovered(named.name)
@@ -160,14 +174,20 @@ class _Compiler:
             case _:
                 raise Uncovered(entry.name)
 
-    def _entities(self, selection: Selection, entry: Entry, details: list[FieldDetails], read: Entities) -> None:
-        """A load for each type that representations may be of."""
-        types = read.types
+    def _choices(
+        self,
+        selection: Selection,
+        entry: Entry,
+        details: list[FieldDetails],
+        types: Mapping[str, tuple[Source, Rule]],
+        pick: Callable[[Mapping[str, Any]], list[tuple[str, Key] | None]],
+    ) -> None:
+        """A load for each type that rows may be of; `pick` says from the arguments which rows are wanted."""
         found: Any = self._schema.type_map
         below = {name: self._below(found[name], details) for name in types}
         entry.choices = {}
-        for name, entity in types.items():
-            source, rule = entity.source, closed(entity.rule)
+        for name, (source, declared) in types.items():
+            rule = closed(declared)
             by_key = rule is not None and _by_key(rule, source)
             load = Load(
                 0,
@@ -181,7 +201,7 @@ class _Compiler:
                 rule if by_key else None,
                 None if by_key else rule,
                 [below[name]],
-                lambda given: chosen(types, given["representations"]),
+                pick,
                 name,
             )
             entry.choices[name] = (below[name], self._add(load))

@@ -23,6 +23,7 @@ from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
 
 from gateway.engine.reads import (
+    ById,
     Connection,
     Derived,
     FieldDeclaration,
@@ -64,6 +65,8 @@ def federated(
     rule: Rule,
     key: str = "",
     source: Source | None = None,
+    ids: str | None = None,
+    keys: str = "",
     name: str | None = None,
     shareable: bool = False,
     weight: int = 1,
@@ -71,11 +74,13 @@ def federated(
 ) -> Callable[[T], T]:
     """An object type whose rows are messages; with a key, an entity of the federation.
 
+    `ids`: what the ids of its rows begin with, if they can be asked for by global id; `keys`: what those of the source
+    begin with, if that is something else.
     `shareable`: other subgraphs may have it as well, with the same fields.
     """
 
     def decorate(cls: T) -> T:
-        cls.__declaration__ = TypeDeclaration(message, rule, key, source, weight, max_age)  # type: ignore[attr-defined]
+        cls.__declaration__ = TypeDeclaration(message, rule, key, source, ids, keys, weight, max_age)  # type: ignore[attr-defined]
         return strawberry.federation.type(
             cls,
             name=name,
@@ -122,13 +127,21 @@ def given(description: str, **options: Any) -> Any:
 
 
 def value(
-    description: str, *, of: str = "", name: str | None = None, deprecated: str | None = None, **options: Any
+    description: str,
+    *,
+    of: str = "",
+    prefix: str = "",
+    name: str | None = None,
+    deprecated: str | None = None,
+    **options: Any,
 ) -> Any:
     """The message's field of the same name, or the one that `of` names; options as in FieldDeclaration.
 
+    `prefix`: of an id, instead of the one that it has.
+
     `deprecated`: why it is not to be used any more, and what is instead; it is answered as before.
     """
-    return declared_field(description, Value(of), options, name=name, deprecated=deprecated)
+    return declared_field(description, Value(of, prefix), options, name=name, deprecated=deprecated)
 
 
 def join(
@@ -179,6 +192,12 @@ def lookup_by_id(source: Source, description: str, **options: Any) -> Any:
     """One row, by the argument `id`."""
     arguments = [argument("id", strawberry.ID, "Its id.")]
     return lookup(source, description, key=lambda _, given: given["id"], arguments=arguments, **options)
+
+
+def by_global_id(description: str, **options: Any) -> Any:
+    """The row that the argument `id` names, of whatever type it is among those that say what their ids begin with."""
+    arguments = [argument("id", strawberry.ID, "Its id, as the field `id` of its type has it.")]
+    return declared_field(description, ById({}), options, arguments=arguments)
 
 
 def whole(source: Source, description: str, **options: Any) -> Any:

@@ -29,6 +29,7 @@ from graphql import (
 
 from gateway.engine.admit import is_awaitable
 from gateway.engine.derive import made
+from gateway.engine.entities import with_prefix
 from gateway.engine.plan import Entry, Load, Plan, Selection, Uncovered, nullable
 from gateway.engine.reads import Derived, Given, Rule
 from gateway.engine.resolve import says_nothing
@@ -149,7 +150,8 @@ class _Source:
         if entry.field is None:
             return repr(selection.type.name)
         if entry.choices is not None:
-            return self._entities(entry.choices)
+            rows = self._chosen(entry.choices)
+            return rows if is_list_type(get_nullable_type(entry.field.type)) else f"({rows} or [None])[0]"
         if entry.load is not None:
             return self._join(entry.load, row)
         read = entry.declared.read
@@ -169,8 +171,8 @@ class _Source:
             return shown
         return self._embedded(selection, entry, row, name)
 
-    def _entities(self, choices: Mapping[str, tuple[Selection, Load]]) -> str:
-        """In the order of the representations, each out of what was loaded of its type."""
+    def _chosen(self, choices: Mapping[str, tuple[Selection, Load]]) -> str:
+        """In the order in which they are named, each out of what was loaded of its type."""
         tables = ", ".join(f"{name!r}: j{load.number}" for name, (_, load) in choices.items())
         first = min(load.number for _, load in choices.values())
         return f"[t[n].get(k) for t in ({{{tables}}},) for n, k in keys[{first}]]"
@@ -255,6 +257,8 @@ class _Source:
 
     def _leaf(self, selection: Selection, entry: Entry, row: str, name: str) -> str:
         value = _attribute(row, name)
+        if entry.declared.read.prefix:
+            return f"{self._constant(with_prefix)}({entry.declared.read.prefix!r}, {value})"
         type: Any = get_named_type(entry.field.type)
         declared = selection.declared
         if declared is None or declared.message is None:

@@ -40,6 +40,9 @@ class Value:
 
     # Empty: the field of the same name.
     name: str = ""
+    # Of an id: with this prefix instead of its own. What there is one of for each of something else has that one's id,
+    # told apart, since caches of clients keep one object per id.
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,25 @@ class Entities:
 
 
 @dataclass(frozen=True)
+class Named:
+    """How rows of a type are found by their global ids."""
+
+    type: str
+    source: Source
+    rule: Rule
+    # What their source's keys begin with; ids begin with the prefix by which this is found.
+    prefix: str
+
+
+@dataclass(frozen=True)
+class ById:
+    """Loads the row that a global id names: its prefix says its type."""
+
+    # By the prefixes of ids.
+    types: Mapping[str, Named]
+
+
+@dataclass(frozen=True)
 class Mutation:
     """Calls an RPC for the viewer, with a request made from the input."""
 
@@ -147,7 +169,7 @@ class Stream(Given):
     key: Callable[[Any, Mapping[str, Any]], Any]
 
 
-Read = Value | Join | Connection | Lookup | Given | Derived | Entities | Mutation
+Read = Value | Join | Connection | Lookup | Given | Derived | Entities | ById | Mutation
 
 
 @dataclass(frozen=True)
@@ -177,6 +199,9 @@ class TypeDeclaration:
     # Federation's key, as a selection set (`id`, `member { id }`), and where its rows come from.
     key: str = ""
     source: Source | None = None
+    # What ids of its rows begin with, if they can be asked for by global id, and what keys of their source do.
+    ids: str | None = None
+    keys: str = ""
     # What one object of it costs.
     weight: int = 1
     # Seconds for which caches may keep an answer that has it, if everybody sees it alike; None: as what it is part of.

@@ -5,6 +5,7 @@ Resolvers are plain functions wherever nothing has to be awaited; rows stay the 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC
 from enum import Enum
 from types import SimpleNamespace
@@ -28,11 +29,12 @@ from graphql import (
 from gateway.engine.admit import Gate, Resolver, admit, admit_all, guarded, settled, sound
 from gateway.engine.declare import declaration_of
 from gateway.engine.derive import Missing, derive
-from gateway.engine.entities import entity_types, resolver
+from gateway.engine.entities import entity_types, id_resolver, named_types, resolver, with_prefix
 from gateway.engine.incremental import understand
 from gateway.engine.inputs import message_builder
 from gateway.engine.pages import ConnectionRow
 from gateway.engine.reads import (
+    ById,
     Connection,
     Derived,
     Entities,
@@ -68,6 +70,7 @@ def bind(made: strawberry.Schema, problem_of: ProblemOf) -> GraphQLSchema:
     names = {declared.message.DESCRIPTOR.full_name: name for name, declared in types.items() if declared.message}
     _check_rules(schema)
     _declare_federation(made, types)
+    _declare_ids(schema, types)
     understand(schema)
     binder = _Binder(schema, types, problem_of)
     for type in schema.type_map.values():
@@ -94,6 +97,15 @@ def _declare_federation(made: strawberry.Schema, types: Mapping[str, TypeDeclara
     query.fields["_service"].extensions[_DECLARATION] = FieldDeclaration(Given(lambda _: service))
     query.fields["_entities"].extensions[_DECLARATION] = FieldDeclaration(Entities(entity_types(types)))
     of_service.fields["sdl"].extensions[_DECLARATION] = FieldDeclaration(Value())
+
+
+def _declare_ids(schema: GraphQLSchema, types: Mapping[str, TypeDeclaration]) -> None:
+    """Which types' rows can be asked for by id is known when all types are."""
+    query: Any = schema.query_type
+    for field in query.fields.values():
+        declared = field_declaration(field)
+        if declared is not None and isinstance(declared.read, ById):
+            field.extensions[_DECLARATION] = replace(declared, read=ById(named_types(types)))
 
 
 def _check_rules(schema: GraphQLSchema) -> None:
@@ -146,6 +158,8 @@ class _Binder:
     ) -> Resolver:
         rule = self._rule_of(field) if declared.entry is None else closed(declared.entry)
         match read:
+            case Value(prefix=prefix) if prefix:
+                return lambda row, _: with_prefix(prefix, getattr(row, read.name))
             case Value():
                 return _value(type_declaration(type), field, read.name or name, rule, filtered=declared.filtered)
             case Join():
@@ -161,6 +175,8 @@ class _Binder:
                 return _derived(read)
             case Entities():
                 return resolver(read.types)
+            case ById():
+                return id_resolver(read.types)
             case Mutation():
                 return self._mutation(read, field)
 

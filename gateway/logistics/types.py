@@ -12,6 +12,7 @@ from gateway.accounts.sources import acts_by_drop_off, members
 from gateway.accounts.types import Act, Member
 from gateway.engine.declare import enum_value, federated, join, value
 from gateway.logistics import sources
+from gateway.nodes import Node
 from gateway.partners.sources import partners
 from gateway.partners.types import Partner
 from gateway.scalars import Base64, DateTime, Long
@@ -38,9 +39,10 @@ class Location:
     rule=PUBLIC,
     key="id",
     source=sources.recycling_points,
+    ids="point",
     max_age=60,
 )
-class RecyclingPoint:
+class RecyclingPoint(Node):
     id: strawberry.ID = value("TypeID with prefix point.")
     name: str = value("What it is called.")
     location: Location | None = value("Where it is.")
@@ -57,8 +59,8 @@ class RecyclingPoint:
     )
 
 
-@federated(pb.Machine, "A recycling machine.", rule=SIGNED_IN, key="id", source=sources.machines)
-class Machine:
+@federated(pb.Machine, "A recycling machine.", rule=SIGNED_IN, key="id", source=sources.machines, ids="machine")
+class Machine(Node):
     id: strawberry.ID = value("TypeID with prefix machine.")
     recycling_point: RecyclingPoint | None = join(sources.recycling_points, "Where it stands.", on="recycling_point_id")
     partner: Partner | None = join(
@@ -75,8 +77,9 @@ class Machine:
     rule=of_member("member_id", "partner_id"),
     key="id",
     source=sources.drop_offs,
+    ids="dropoff",
 )
-class DropOff:
+class DropOff(Node):
     id: strawberry.ID = value("TypeID with prefix dropoff.")
     member: Member | None = join(members, "Who handed it in.", on="member_id")
     machine: Machine | None = join(sources.machines, "The machine that took it.", on="machine_id")

@@ -12,6 +12,7 @@ from gateway.accounts.types import ActKind
 from gateway.connections import Connection, within
 from gateway.engine.declare import argument, connection, enum_value, federated, join, value
 from gateway.logistics.sources import drop_offs_of_partner
+from gateway.nodes import Node
 from gateway.partners import sources
 from gateway.rewards.sources import partner_points, redemptions_of_partner
 from gateway.scalars import DateTime, Long, Points
@@ -80,8 +81,9 @@ class PrepaidBlock:
     rule=of_partner(),
     key="id",
     source=sources.rules,
+    ids="rule",
 )
-class EarnRule:
+class EarnRule(Node):
     id: strawberry.ID = value("TypeID with prefix rule.")
     partner: PartnerType | None = join(sources.partners, "Whose rule it is.", on="partner_id")
     kind: ActKind | None = value("The kind of act that it is for.")
@@ -95,8 +97,10 @@ class EarnRule:
     )
 
 
-@federated(pb.Campaign, "Extra points for a while.", rule=of_partner(), key="id", source=sources.campaigns)
-class Campaign:
+@federated(
+    pb.Campaign, "Extra points for a while.", rule=of_partner(), key="id", source=sources.campaigns, ids="campaign"
+)
+class Campaign(Node):
     id: strawberry.ID = value("TypeID with prefix campaign.")
     partner: PartnerType | None = join(sources.partners, "Whose campaign it is.", on="partner_id")
     name: str = value("What the partner calls it.")
@@ -116,8 +120,10 @@ class Campaign:
     )
 
 
-@federated(pb.Partner, "A brand of the alliance.", rule=PUBLIC, key="id", source=sources.partners, max_age=60)
-class Partner:
+@federated(
+    pb.Partner, "A brand of the alliance.", rule=PUBLIC, key="id", source=sources.partners, ids="partner", max_age=60
+)
+class Partner(Node):
     id: strawberry.ID = value("TypeID with prefix partner.")
     name: str = value("What the brand is called.")
     trade: str = value("What it does, for example grocer.")

@@ -11,6 +11,7 @@ from gateway.accounts.sources import claims, members
 from gateway.accounts.types import ActKind, Claim, Member
 from gateway.connections import Connection
 from gateway.engine.declare import connection, derived, enum_value, federated, join, value
+from gateway.nodes import Node
 from gateway.partners.sources import campaigns, partners, rules
 from gateway.partners.types import Campaign, EarnRule, Money, Partner
 from gateway.rewards import sources
@@ -92,9 +93,11 @@ class Lot:
     rule=of_member("member_id", "partner_id"),
     key="claim { id }",
     source=sources.earnings,
+    ids="earning",
+    keys="claim",
 )
-class Earning:
-    id: strawberry.ID = value("The claim's id: each claim has one earning.", of="claim_id")
+class Earning(Node):
+    id: strawberry.ID = value("With prefix earning, else as its claim's.", of="claim_id", prefix="earning")
     claim: Claim | None = join(claims, "What they are for.", on="claim_id")
     member: Member | None = join(members, "Who earned them.", on="member_id")
     partner: Partner | None = join(partners, "Whose rules gave them.", on="partner_id")
@@ -118,9 +121,17 @@ class PendingEarning:
     lots: list[Lot] = value("What they are made of.", size=3)
 
 
-@federated(pb.Wallet, "A member's points.", rule=of_member(), key="member { id }", source=sources.wallets)
-class Wallet:
-    id: strawberry.ID = value("The member's id: each member has one wallet.", of="member_id")
+@federated(
+    pb.Wallet,
+    "A member's points.",
+    rule=of_member(),
+    key="member { id }",
+    source=sources.wallets,
+    ids="wallet",
+    keys="member",
+)
+class Wallet(Node):
+    id: strawberry.ID = value("With prefix wallet, else as its member's.", of="member_id", prefix="wallet")
     member: Member | None = join(members, "Whose it is.", on="member_id")
     balance: Points = value("All points, held ones included, pending ones not.")
     held: Points = value("Points held for open redemptions.")
@@ -152,8 +163,16 @@ class Entry:
     why: WhyType | None = derived("Why the wallet moved.", why.of_entry, reads=why.READS)
 
 
-@federated(pb.Reward, "Something a partner gives for points.", rule=PUBLIC, key="id", source=sources.rewards, max_age=5)
-class Reward:
+@federated(
+    pb.Reward,
+    "Something a partner gives for points.",
+    rule=PUBLIC,
+    key="id",
+    source=sources.rewards,
+    ids="reward",
+    max_age=5,
+)
+class Reward(Node):
     id: strawberry.ID = value("TypeID with prefix reward.")
     partner: Partner | None = join(partners, "Who gives it.", on="partner_id")
     title: str = value("What it is called.")
@@ -169,8 +188,9 @@ class Reward:
     rule=of_member("member_id", "partner_id"),
     key="id",
     source=sources.redemptions,
+    ids="redemption",
 )
-class Redemption:
+class Redemption(Node):
     id: strawberry.ID = value("TypeID with prefix redemption.")
     reward: Reward | None = join(sources.rewards, "What is redeemed.", on="reward_id")
     member: Member | None = join(members, "Who redeems.", on="member_id")
@@ -234,8 +254,15 @@ class NetPosition:
     carried: Money | None = value("What rounding left over, carried into the partner's next settlement.")
 
 
-@federated(pb.Settlement, "One netting between all partners.", rule=ALLIANCE, key="id", source=sources.settlements)
-class Settlement:
+@federated(
+    pb.Settlement,
+    "One netting between all partners.",
+    rule=ALLIANCE,
+    key="id",
+    source=sources.settlements,
+    ids="settlement",
+)
+class Settlement(Node):
     id: strawberry.ID = value("TypeID with prefix settlement.")
     number: Long = value("Counts up from 1.")
     from_: DateTime | None = value("Spends after this moment ...", of="from", name="from")
@@ -257,9 +284,12 @@ class Settlement:
     pb.PartnerPoints,
     "A partner's points, by the ledger: issued = cancelled + spent + expired + outstanding.",
     rule=of_partner(),
+    source=sources.partner_points,
+    ids="points",
+    keys="partner",
 )
-class PartnerPoints:
-    id: strawberry.ID = value("The partner's id: each partner has one of these.", of="partner_id")
+class PartnerPoints(Node):
+    id: strawberry.ID = value("With prefix points, else as its partner's.", of="partner_id", prefix="points")
     partner: Partner | None = join(partners, "The issuer.", on="partner_id")
     allotted: Points = value("Bought ahead, in all.")
     allotment_left: Points = value("What it may still issue.")

@@ -9,6 +9,7 @@ instead of the whole. What belongs where follows from what fields read:
 - A field that is loaded by another key names an entity of the other domain, and a router goes on from there.
 - Everything else is a value, and shared by all subgraphs that have it.
 - What spans the services and has no key (who is asking, the operator's report) is a subgraph of its own, `alliance`.
+- Asking by global id is for clients of the gateway as a whole: a router of subgraphs finds entities by their keys.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +37,7 @@ from graphql import (
 )
 from graphql.language import NamedTypeNode
 
-from gateway.engine.reads import Connection, Join, Lookup, Mutation, Stream
+from gateway.engine.reads import ById, Connection, Join, Lookup, Mutation, Stream
 from gateway.engine.resolve import callers, closed, field_declaration, type_declaration
 
 DOMAINS = ("accounts", "partners", "logistics", "rewards", "alliance")
@@ -73,6 +74,13 @@ class _Subgraph:
             for type in (schema.query_type, schema.mutation_type, schema.subscription_type)
             if type is not None
         ]
+        query: Any = schema.query_type
+        # What global ids lead to.
+        self._global = {
+            get_named_type(field.type).name
+            for field in query.fields.values()
+            if (found := field_declaration(field)) is not None and isinstance(found.read, ById)
+        }
         # Types by name, each with its fields that are here; None: all of it.
         self._types: dict[str, set[str] | None] = {}
         for name in (*self._roots, *(name for name in self._definitions if self._is_entity(name))):
@@ -126,6 +134,9 @@ class _Subgraph:
         changed = {name: getattr(node, name) for name in node.keys} | {"directives": tuple(directives)}
         if shown is not None:
             changed["fields"] = tuple(shown)
+        if isinstance(node, ObjectTypeDefinitionNode):
+            interfaces = node.interfaces or ()
+            changed["interfaces"] = tuple(each for each in interfaces if each.name.value not in self._global)
         return type(node)(**changed)  # type: ignore[no-any-return]
 
     def _tagged(self, name: str, field: FieldDefinitionNode) -> FieldDefinitionNode:
@@ -148,6 +159,8 @@ class _Subgraph:
             fields = known | fields if fields is not None else None
         self._types[name] = fields
         for inner in _named(self._definitions[name], fields):
+            if inner in self._global:
+                continue
             self._add(inner, set(self._key_and_own(inner)) if self._is_entity(inner) else None)
 
     def _key_and_own(self, name: str) -> Iterator[str]:
@@ -162,7 +175,8 @@ class _Subgraph:
         here = [
             part
             for part, field in type.fields.items()
-            if not part.startswith("_") and self._home(type, field) == self._domain
+            if not (part.startswith("_") or get_named_type(field.type).name in self._global)
+            and self._home(type, field) == self._domain
         ]
         if here and self._is_entity(name):
             yield type_declaration(type).key.split()[0]  # type: ignore[union-attr]

@@ -5,15 +5,19 @@ variables of all kinds, and use aliases, fields that are merged, fragments, @ski
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from graphql import (
     DocumentNode,
+    GraphQLInterfaceType,
     GraphQLSchema,
     get_named_type,
     get_nullable_type,
+    is_abstract_type,
+    is_enum_type,
     is_leaf_type,
     is_list_type,
     is_required_argument,
@@ -98,6 +102,9 @@ class _Variation:
         return f"{prefix}{self.count}"
 
     def _set(self, type: Any, given: SelectionSetNode | None, depth: int) -> str:
+        if is_abstract_type(type):
+            shared = " id" if isinstance(type, GraphQLInterfaceType) and self._chance(0.7) else ""
+            return f"{{ {self._any_of(self.schema.get_possible_types(type))}{shared} }}"
         nodes = [node for node in (given.selections if given else ()) if isinstance(node, FieldNode)]
         wanted = {node.name.value: node for node in nodes}
         names = list(wanted)
@@ -140,17 +147,22 @@ class _Variation:
         if not self.sound and self._chance(0.3):
             asked.append(self.random.choice(WRONG))
         union: Any = self.schema.type_map["_Entity"]
-        wanted = self.random.sample(union.types, self.random.randint(1, 3))
-        parts = [f"... on {type.name}{self._condition()} {self._set(type, None, _DEEPEST - 2)}" for type in wanted]
-        if self._chance(0.5):
-            parts.append("__typename")
+        parts = self._any_of(union.types)
         if self._chance(0.5):
             literal = _literal([json.loads(one) for one in asked])
-            return f"_entities(representations: {literal}) {{ {' '.join(parts)} }}"
+            return f"_entities(representations: {literal}) {{ {parts} }}"
         name = self._name("v")
         self.definitions.append(f"${name}: [_Any!]!")
         self.variables[name] = [json.loads(one) for one in asked]
-        return f"{self._name('a')}: _entities(representations: ${name}) {{ {' '.join(parts)} }}"
+        return f"{self._name('a')}: _entities(representations: ${name}) {{ {parts} }}"
+
+    def _any_of(self, types: Sequence[Any]) -> str:
+        """Fragments on some of the types that a row may be of."""
+        wanted = self.random.sample(types, self.random.randint(1, 3))
+        parts = [f"... on {type.name}{self._condition()} {self._set(type, None, _DEEPEST - 2)}" for type in wanted]
+        if self._chance(0.5):
+            parts.append("__typename")
+        return " ".join(parts)
 
     def _wrapped(self, type: Any, part: str) -> str:
         if self._chance(0.12):
@@ -209,7 +221,8 @@ class _Variation:
         value = self._choice(door, argument)
         if value is None and str(declared.type).endswith("!"):
             value = 2 if argument == "first" else ""
-        literal = "null" if value is None else str(value) if isinstance(value, int) else f'"{value}"'
+        bare_literal = isinstance(value, int) or is_enum_type(get_named_type(declared.type))
+        literal = "null" if value is None else str(value) if bare_literal else f'"{value}"'
         if self._chance(0.55):
             return literal
         name = self._name("v")
@@ -244,6 +257,10 @@ class _Variation:
             return self.random.choice((None, None, "0", "1", "?", ""))
         if argument == "customerNumber":
             return self.random.choice(("C-1", "N-1", "none", ""))
+        if argument in ("since", "until"):
+            return self.random.choice((None, None, "2026-03-01T08:30:00Z", "2026-03-01T08:30:00.001Z"))
+        if argument == "status":
+            return self.random.choice((None, "HELD", "CAPTURED"))
         known = self.ids.get("partner" if argument == "partnerId" else door, [])
         if known and (self.sound or self._chance(0.93)):
             return self.random.choice(known)

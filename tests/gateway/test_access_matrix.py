@@ -38,7 +38,7 @@ from services.shared.telemetry import Telemetry
 from tests.gateway.conftest import World, make_world, settings_of
 from tests.gateway.fakes import NOW, FakeAlliance
 from tests.gateway.matrix import WORDS, YES, Asker, Follower, Matrix, Outcomes, as_json, told, written
-from tests.gateway.test_federation import representations
+from tests.gateway.test_federation import global_ids, representations
 
 FILE = Path(schema.__file__).with_name("access.md")
 BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9)
@@ -174,6 +174,7 @@ def matrix(built: GraphQLSchema, world: World) -> Matrix:
         "reward": world.reward,
         "redemption": world.redemption,
         "settlement": world.settlement,
+        "node": world.member,
     }
     doors = {name: f'id: "{id}"' for name, id in ids.items()}
     instead = {
@@ -308,6 +309,16 @@ def test_nobody_meets_anything_but_an_answer_or_a_refusal(outcomes: Any):
     found, by_key = outcomes
     met = {outcome for part in (found, by_key) for row in part.values() for outcome in row.values()}
     assert met == {YES, "null", *WORDS.values()}
+
+
+async def test_by_its_id_alone_nobody_sees_more_than_by_its_key(
+    asker: Asker, outcomes: Any, world: World, viewers: dict[str, Caller]
+):
+    _, by_key = outcomes
+    questions = {name: f'ALIAS: node(id: "{id}") {{ __typename }}' for name, id in global_ids(world).items()}
+    for who, viewer in viewers.items():
+        found = await asker.outcomes(questions, viewer)
+        assert {name: found[name] for name in by_key[who]} == by_key[who], who
 
 
 def test_a_stranger_sees_no_more_than_anybody_else(outcomes: Any):

@@ -41,7 +41,7 @@ from tests.gateway.conftest import World, make_world, settings_of
 from tests.gateway.documents import Asked, asked
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.multipart import joined, parts_of
-from tests.gateway.test_federation import representations
+from tests.gateway.test_federation import global_ids, representations
 
 GIVEN = os.environ.get("DIFFERENTIAL")
 BUDGET = Budget(depth=30, aliases=500, root_fields=100, fields=3_000, repetitions=100, cost=10**9, parts=10**6)
@@ -290,6 +290,9 @@ async def both(keys: Path) -> AsyncIterator[Both]:
         reward=list(rewards.rewards),
         redemption=list(rewards.redemptions),
         settlement=list(rewards.settlements),
+        redemptionByVoucherCode=["SECRET"],
+        dropOffs=[world.machine],
+        node=[id for world in worlds for id in global_ids(world).values()],
     )
     _ids["_entities"] = [json.dumps(one) for world in worlds for one in representations(world)]
     _sound["_entities"] = [json.dumps(one) for one in representations(other)]
@@ -303,6 +306,9 @@ async def both(keys: Path) -> AsyncIterator[Both]:
         reward=[other.reward],
         redemption=[other.redemption],
         settlement=[other.settlement],
+        redemptionByVoucherCode=["SECRET"],
+        dropOffs=[other.machine],
+        node=list(global_ids(other).values()),
     )
     # What is late is told as an error, which is no difference between the two ways, but the machine's.
     backends = Backends(settings_of(alliance, keys, call_timeout_seconds=60), Telemetry(None))
@@ -349,6 +355,10 @@ CHOSEN = (
     "grants { rule { version } campaign { budgetPoints } } payments { issuer { name } } redemption { points } } "
     "lots { earnings { nodes { points why { refusal } } pageInfo { endCursor } } } } } } }",
     "{ member(id: $member) { identities { customerNumber partner { id } } redemptions { nodes { voucherCode } } } }",
+    "{ a: node(id: $member) { __typename id ... on Member { displayName wallet { id } } } "
+    'b: node(id: "nobody_1") { id } c: node(id: "") { id } d: node(id: "campaign_x") { ... on Campaign { name } } '
+    "e: node(id: $settlement) { ...S } f: node(id: $member) @skip(if: true) { id } } "
+    "fragment S on Settlement { number positions { partner { name } } }",
     '{ partners(first: 2, after: "0") { pageInfo { hasPreviousPage hasNextPage startCursor endCursor } } }',
     "{ partners(first: 100) { edges { cursor n: node { id } } e: edges { cursor } nodes { name } nodes { trade } } }",
     "{ member(id: $member) { wallet { lots { rule { id } campaign { id } } } "

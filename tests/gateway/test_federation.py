@@ -37,6 +37,17 @@ def representations(world: World) -> list[dict[str, Any]]:
     ]
 
 
+def global_ids(world: World) -> dict[str, str]:
+    """One of each type that has ids of its own, by type."""
+    ids = {row["__typename"]: row["id"] for row in representations(world) if "id" in row}
+    of = {
+        "Wallet": ("wallet", world.member),
+        "Earning": ("earning", world.claim),
+        "PartnerPoints": ("points", world.brand),
+    }
+    return ids | {name: f"{prefix}_{id.partition('_')[2]}" for name, (prefix, id) in of.items()}
+
+
 async def test_every_entity_is_resolved_by_its_key_in_the_order_asked(
     gateway: Gateway, alliance: FakeAlliance, world: World
 ):
@@ -126,5 +137,5 @@ async def test_the_schema_of_the_subgraph_is_for_everybody(gateway: Gateway):
     sdl = data["_service"]["sdl"]
     assert "federation/v2.9" in sdl
     for entity in ("Member", "Partner", "Act", "DropOff", "Claim", "Reward", "Redemption", "Settlement"):
-        assert f'type {entity} @key(fields: "id")' in sdl
-    assert 'type Wallet @key(fields: "member { id }")' in sdl
+        assert f'type {entity} implements Node @key(fields: "id")' in sdl
+    assert 'type Wallet implements Node @key(fields: "member { id }")' in sdl
