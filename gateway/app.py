@@ -64,7 +64,7 @@ _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 def create_app(settings: Settings, telemetry: Telemetry, clock: Callable[[], float] = monotonic) -> Starlette:
     """Wires the gateway. Services are called when they are first needed; they may start later.
 
-    By `clock`, in seconds, what is limited per second fills up again.
+    By `clock`, in seconds, what is limited per second fills up again, and a service that was away is tried again.
     """
     keys = TokenKeys.from_file(settings.token_key_file)
     tokens = Tokens(
@@ -73,7 +73,7 @@ def create_app(settings: Settings, telemetry: Telemetry, clock: Callable[[], flo
         partner_seconds=settings.partner_token_seconds,
         member_seconds=settings.member_token_seconds,
     )
-    backends = Backends(settings, telemetry)
+    backends = Backends(settings, telemetry, clock)
     measures, live_measures = Measures(telemetry.meter), LiveMeasures(telemetry.meter)
     documents = _documents(settings)
     brands = Brands(

@@ -1,7 +1,8 @@
 """The four services, as the gateway calls them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -37,7 +38,7 @@ _STUBS: dict[str, Any] = {
 class Backends:
     """Clients of the services, and the batcher over them. Connects when it is first used."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, clock: Callable[[], float] = monotonic) -> None:
         self._timeout_seconds = settings.call_timeout_seconds
         signer = Signer.from_file(GATEWAY, settings.identity_key_file)
         targets = settings.targets()
@@ -57,7 +58,7 @@ class Backends:
         self._clients = {name: client(name, stub) for name, stub in _STUBS.items()}
         self._health = {name: client(name, health_pb2_grpc.HealthStub) for name in _STUBS}
         self._breakers = {
-            name: Breaker(name, settings.breaker_failures, settings.breaker_open_seconds) for name in _STUBS
+            name: Breaker(name, settings.breaker_failures, settings.breaker_open_seconds, clock) for name in _STUBS
         }
         observe_breakers(telemetry.meter, self._breakers)
         self.batcher = Batcher(self._read, traced=telemetry.tracing, measure=Batches(telemetry.meter))

@@ -35,7 +35,7 @@ WORDS = {"UNAUTHENTICATED": "sign in", "FORBIDDEN": "no", "CONSENT_REQUIRED": "c
 # Parts of pages, shown at the lists that have them.
 _PARTS = ("Connection", "Edge", "PageInfo")
 _AT_ONCE = 40
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

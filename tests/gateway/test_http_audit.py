@@ -10,7 +10,7 @@ from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import served
 from tests.gateway.test_subgraphs import ROUTER
 
-_SECONDS = 60
+_SECONDS = 240
 
 
 @pytest.mark.skipif(not (ROUTER / "node_modules" / "graphql-http").exists(), reason="make router fetches the audit")

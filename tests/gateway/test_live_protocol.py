@@ -249,7 +249,7 @@ async def test_an_invalid_document_is_told_by_an_event_and_a_forged_token_by_a_s
 
 
 async def test_a_subscription_is_answered_as_events_where_the_client_takes_them(gateway: Served):
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False) as http:
         body = {"query": IMPACT}
         refusal = await http.post("/graphql", json=body, headers={"accept": "application/json"})
         assert refusal.status_code == 406

@@ -42,7 +42,7 @@ def listen(keys: Path) -> Iterator[str]:
     until = time.monotonic() + 60
     while True:
         try:
-            httpx.get(f"http://{listen}/healthz")
+            httpx.get(f"http://{listen}/healthz", timeout=60)
             break
         except httpx.TransportError:
             assert process.poll() is None, process.communicate()[0]
@@ -56,12 +56,12 @@ def listen(keys: Path) -> Iterator[str]:
 
 
 def test_it_serves_before_the_services_do_and_ends_well(listen: str):
-    answer = httpx.post(f"http://{listen}/graphql", json={"query": "{ viewer { kind } }"}).json()
+    answer = httpx.post(f"http://{listen}/graphql", json={"query": "{ viewer { kind } }"}, timeout=60).json()
     assert answer == {"data": {"viewer": {"kind": "ANYONE"}}}
-    ready = httpx.get(f"http://{listen}/readyz")
+    ready = httpx.get(f"http://{listen}/readyz", timeout=60)
     assert ready.status_code == 503
     assert set(ready.json()["services"].values()) == {"unreachable"}
-    metadata = httpx.get(f"http://{listen}/.well-known/oauth-authorization-server").json()
+    metadata = httpx.get(f"http://{listen}/.well-known/oauth-authorization-server", timeout=60).json()
     assert metadata["issuer"] == f"http://{listen}"
 
 

@@ -296,13 +296,13 @@ async def test_probes_are_answered_when_callers_have_taken_all_connections(allia
         for line in crowd:
             line.say(head())  # With a request begun none of them makes room.
         assert told(await another.ended())[1]["reason"] == "TOO_MANY_CONNECTIONS"
-        async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(base_url=gateway.probes) as probe:
+        async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(base_url=gateway.probes, timeout=60) as probe:
             while set((await probe.get("/readyz")).json()["services"].values()) != {"serving"}:
                 await asyncio.sleep(0.05)
         answers = []
         for path in ("/healthz", "/readyz", "/graphql", "/oauth/token"):
             # On a connection of its own each, as a kubelet asks.
-            async with httpx.AsyncClient(base_url=gateway.probes, trust_env=False) as probe:
+            async with httpx.AsyncClient(base_url=gateway.probes, timeout=60, trust_env=False) as probe:
                 answers.append(await probe.get(path))
     assert [answer.status_code for answer in answers] == [200, 200, 404, 404]
     assert answers[0].json() == {"status": "alive"}

@@ -31,7 +31,7 @@ class Metrics:
 async def read_metrics(address: str) -> Metrics:
     """GET /metrics there."""
     # Certificates are not looked at, and loading them would take longer than all the rest.
-    async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501
+    async with httpx.AsyncClient(timeout=60, trust_env=False, verify=False) as http:  # noqa: S501
         answer = await http.get(f"http://{address}/metrics")
     answer.raise_for_status()
     samples: dict[str, list[tuple[dict[str, str], float]]] = {}
