@@ -62,9 +62,11 @@ def processes() -> Iterator[Alert]:
         "10m",
     )
     limited, http = of_gateway.LIMITED.prometheus_name, of_gateway.HTTP.prometheus_name
+    shed = f'sum(rate({limited}{{limit=~"{"|".join(of_gateway.SHED)}"}}[5m]))'
     yield Alert(
         "RequestsShed",
-        f'sum(rate({limited}{{limit=~"{"|".join(of_gateway.SHED)}"}}[5m])) / sum(rate({http}_count[5m])) > 0.01',
+        # Most of what is refused is so before it is a request, and is not among those.
+        f"{shed} / ({shed} + sum(rate({http}_count[5m]))) > 0.01",
         _PAGE,
         "{{ $value | humanizePercentage }} of all requests are refused since there is more to do than can be done.",
         "5m",

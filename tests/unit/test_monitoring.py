@@ -381,6 +381,17 @@ def test_each_alert_fires_when_it_should_and_else_not(group: dict[str, Any], tmp
 
 
 @needs_promtool
+def test_of_what_is_refused_no_more_is_told_than_all(tmp_path: Path):
+    (group,) = [group for group in rules.groups() if group["name"] == "processes"]
+    flood = {
+        'alliance_gateway_limited_total{limit="connections"}': "0+900x75",
+        "http_server_request_duration_seconds_count": "0+100x75",
+    }
+    (alert,) = [alert for alert in rules.all_alerts() if alert.name == "RequestsShed"]
+    assert said_of(tmp_path, group, [case(flood, "74m", alert.expression, [{"labels": "{}", "value": 0.9}])]) == ""
+
+
+@needs_promtool
 def test_a_burning_budget_pages_and_says_in_which_window(tmp_path: Path):
     (group,) = [group for group in rules.groups() if group["name"] == "slo-gateway_availability"]
     firing, _ = CASES["GatewayAvailabilityBurn"]

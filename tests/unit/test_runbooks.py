@@ -70,6 +70,26 @@ def test_commands_are_about_what_there_is(page: Path, staging: Overlay):
     assert [command for command in typed if " logs deployment/" in command] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_is_stopped_is_started_again(page: Path):
+    # Neither an autoscaler nor `apply` does it: what a page scales to 0 it has to scale up, or say who tells how.
+    text = page.read_text()
+    if "--replicas=0" in text:
+        assert re.search(r"--replicas=[1-9]", text)
+    for said in re.finditer(r"scaled? (it )?to 0", text):
+        assert "--replicas=0" in text or text[said.start() - 1] == "[", said
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_writes_into_the_database_goes_to_the_primary(page: Path, staging: Overlay):
+    """A shell in a pod is one on that member, which is any of the three."""
+    writing = re.compile(r"renameCollection|updateOne|updateMany|deleteOne|drop\(")
+    shells = re.findall(r"'mongosh(?:[^`]|\n)*?\n(?= *```| *kubectl)", page.read_text())
+    assert [shell for shell in shells if writing.search(shell) and "replicaSet=alliance" not in shell] == []
+    (database,) = [each for each in staging.of("StatefulSet") if each["metadata"]["name"] == "mongodb"]
+    assert "--replSet alliance" in str(database["spec"]["template"]["spec"]["containers"])
+
+
 def test_what_is_not_there_is_found(staging: Overlay):
     assert not selects("kubectl get jobs --selector app.kubernetes.io/name=reward-invariants", staging)
     assert not selects("kubectl get pods --selector app.kubernetes.io/name=mongo", staging)
