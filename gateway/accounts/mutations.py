@@ -68,7 +68,7 @@ class ActReportInput:
     occurred_at: DateTime = given("When it was done.")
     reference: str | None = given(
         "The number of the ticket, receipt or bill; the same one makes it the same act, whoever reports it. "
-        "Required for trips.",
+        "Required for trips. Of a box its own number: a machine that takes it in on that day reports the same act.",
         default=None,
     )
 

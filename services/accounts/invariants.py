@@ -25,7 +25,7 @@ def checks(database: Database) -> Sequence[Check]:
 
     async def unique() -> str:
         if not await audit.keys_are_unique():
-            return "claims have no unique index on key: nothing keeps a gram from being credited twice"
+            return "claims have no unique index on key or on box_key: nothing keeps a gram from being credited twice"
         before = ("", "")
         async for key, id in audit.claim_keys():
             if key == before[0]:

@@ -42,6 +42,7 @@ def drop_off(event: pb.DropOffRecorded, at: str) -> DropOff:
         quantity=event.quantity,
         occurred_at=checks.moment(event.occurred_at, f"{at}occurred_at"),
         event_hash=event.event_hash,
+        box_number=event.box_number,
     )
 
 

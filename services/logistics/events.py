@@ -64,4 +64,5 @@ def _recorded(drop_off: DropOff) -> accounts_pb2.DropOffRecorded:
         quantity=1 if drop_off.material is Material.REUSABLE_BOX else drop_off.weight_grams,
         occurred_at=timestamp(drop_off.occurred_at),
         event_hash=drop_off.event_hash,
+        box_number=drop_off.code if drop_off.material is Material.REUSABLE_BOX else "",
     )

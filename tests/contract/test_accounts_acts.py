@@ -27,12 +27,13 @@ from tests.support.service import ANYONE, OPERATOR, ServiceProcess, member, part
 AccountsClient = Client[AccountsServiceStub]
 
 GROCER, NOODLES = new_id("partner"), new_id("partner")
-BUS, METRO, CUP, BILL, PET = (
+BUS, METRO, CUP, BILL, PET, BOX = (
     pb.ACT_KIND_BUS_TRIP,
     pb.ACT_KIND_METRO_TRIP,
     pb.ACT_KIND_OWN_CUP,
     pb.ACT_KIND_ELECTRONIC_BILL,
     pb.ACT_KIND_PET_RECYCLING,
+    pb.ACT_KIND_BOX_REUSE,
 )
 CREDITED, DUPLICATE, CAPPED, REFUSED = (
     pb.ACT_STATUS_CREDITED,
@@ -205,6 +206,44 @@ async def test_r14_a_second_programme_gets_the_same_claim_and_no_new_grams(
     assert second.claim_id == first.claim_id
     assert await total_of(accounts, ada) == (1, first.new_co2e_mg)
     assert len(rewards.of(first.claim_id)) == 1, "and no second points"
+
+
+@pytest.mark.parametrize("first", ["brand", "machine"])
+async def test_r14_a_box_that_a_brand_and_a_machine_report_is_one_claim(
+    accounts: AccountsClient, logistics: AccountsClient, ada: str, first: str
+):
+    async def by_brand() -> pb.Act:
+        return (await reported(accounts, act(ada, BOX, 1, "BOX-17"), by=NOODLES))[0]
+
+    async def by_machine() -> pb.Act:
+        later = timestamp(NOON + timedelta(hours=3))
+        return (await recorded(logistics, drop_off(ada, BOX, 1, box_number="box 17", occurred_at=later)))[0]
+
+    one, other = (by_brand, by_machine) if first == "brand" else (by_machine, by_brand)
+    credited, again = await one(), await other()
+    assert (credited.status, again.status) == (CREDITED, DUPLICATE)
+    assert (again.reason, again.claim_id, again.new_co2e_mg) == ("DUPLICATE_ACT", credited.claim_id, 0)
+    assert await total_of(accounts, ada) == (1, 37_000_000 // 1_000)
+
+
+async def test_r14_a_box_that_two_machines_take_in_on_a_day_counts_once_and_on_the_next_day_again(
+    logistics: AccountsClient, ada: str
+):
+    next_day = timestamp(NOON + timedelta(hours=12))
+    events = [drop_off(ada, BOX, 1, box_number="BOX-18") for _ in range(2)]
+    events += [drop_off(ada, BOX, 1, box_number="BOX-18", occurred_at=next_day), drop_off(ada, BOX, 1)]
+    found = await recorded(logistics, *events)
+    assert [one.status for one in found] == [CREDITED, DUPLICATE, CREDITED, CREDITED], "the last one has no number"
+
+
+async def test_r14_a_box_that_is_reported_from_all_sides_at_once_is_one_claim(
+    accounts: AccountsClient, logistics: AccountsClient, ada: str
+):
+    sides = [recorded(logistics, drop_off(ada, BOX, 1, box_number="BOX-19")) for _ in range(5)]
+    sides += [reported(accounts, act(ada, BOX, 1, "BOX-19"), by=brand) for brand in (GROCER, NOODLES)]
+    found = [one for acts in await asyncio.gather(*sides) for one in acts]
+    assert Counter(one.status for one in found) == {CREDITED: 1, DUPLICATE: 6}
+    assert len({one.claim_id for one in found}) == 1
 
 
 async def test_a6_the_sixth_metro_trip_of_a_day_gets_nothing_with_the_reason(accounts: AccountsClient, ada: str):

@@ -161,6 +161,7 @@ async def test_l2_a_signed_batch_is_stored_and_handed_on(
     ]
     event = told[stored.id]
     assert (event.partner_id, event.event_hash, event.occurred_at) == (GROCER, stored.event_hash, stored.occurred_at)
+    assert [told[r.drop_off_id].box_number for r in answer.results] == ["", "", "BOX-17"]
 
 
 async def test_l2_who_is_not_a_machine_in_service_is_refused_without_a_trace(

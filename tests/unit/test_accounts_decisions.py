@@ -40,7 +40,8 @@ def statuses(decision: Decision) -> list[ActStatus]:
 
 def known_after(*decisions: Decision) -> Known:
     """What is known once these decisions are stored."""
-    claims = {claim.key: claim.id for decision in decisions for claim in decision.claims}
+    made = [claim for decision in decisions for claim in decision.claims]
+    claims = {key: claim.id for claim in made for key in (claim.key, claim.box_key) if key}
     used = {cap: units for decision in decisions for cap, units in decision.used.items()}
     return Known(claims, used, FACTORS)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.accounts.domain.acts import ActKind
-from services.accounts.domain.keys import claim_key, normal_reference
+from services.accounts.domain.keys import box_key, claim_key, normal_reference
 from services.accounts.domain.members import (
     LINK_CODE_BITS,
     LINK_CODE_LIFETIME,
@@ -19,6 +19,7 @@ from services.accounts.domain.members import (
 )
 
 NOON = datetime(2026, 3, 14, 12, 0, 7, tzinfo=UTC)
+MIDNIGHT = NOON.replace(hour=23, minute=59, second=59, microsecond=999_000)
 FIELDS = {"kind": ActKind.METRO_TRIP, "member_id": "member_a", "quantity": 5_000, "occurred_at": NOON}
 
 
@@ -76,6 +77,15 @@ def test_a_drop_off_is_the_event_it_was():
     assert one == claim_key(**{**FIELDS, "quantity": 1}, event_hash="ab" * 32)
     assert one != claim_key(**FIELDS, event_hash="cd" * 32)
     assert one != claim_key(**FIELDS, reference="ab" * 32), "a ticket cannot pretend to be an event"
+
+
+def test_a_box_is_the_same_on_one_day_in_the_same_hands_however_its_number_is_spelled():
+    one = box_key("member_a", "BOX-17", NOON)
+    assert one == box_key("member_a", " box\u201317", NOON.replace(hour=0)) == box_key("member_a", "BOX17", MIDNIGHT)
+    assert one != box_key("member_a", "BOX-17", MIDNIGHT + timedelta(milliseconds=1))
+    assert one != box_key("member_b", "BOX-17", NOON)
+    assert one != box_key("member_a", "BOX-18", NOON)
+    assert box_key("member_a", " - ", NOON) == ""
 
 
 @given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), min_size=2, max_size=2, unique=True))

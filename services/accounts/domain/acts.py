@@ -89,7 +89,8 @@ class Act:
 
 @dataclass(frozen=True)
 class Claim:
-    """Avoided emissions, credited once to one member. `key` says what the act was, so that no second claim has it."""
+    """Avoided emissions, credited once to one member. `key` says what the act was, and `box_key`, if known, which
+    box it was about; so that no second claim has either."""
 
     id: str
     key: str
@@ -102,6 +103,7 @@ class Claim:
     factor_id: str
     occurred_at: datetime
     recorded_at: datetime
+    box_key: str = ""
 
 
 @dataclass(frozen=True)

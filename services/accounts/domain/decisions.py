@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from services.accounts.domain.acts import Act, ActKind, ActStatus, Claim, Factor, Reason, factor_in_force
 from services.accounts.domain.caps import DAILY_CAPS, CapKey, cap_key
-from services.accounts.domain.keys import claim_key
+from services.accounts.domain.keys import box_key, claim_key
 
 OLDEST_ACT = timedelta(days=400)
 CLOCK_DIFFERENCE = timedelta(minutes=5)
@@ -29,6 +29,7 @@ class Report:
     drop_off_id: str = ""
     event_id: str = ""
     event_hash: str = ""
+    box_number: str = ""
 
     @property
     def key(self) -> str:
@@ -43,6 +44,16 @@ class Report:
         )
 
     @property
+    def box_key(self) -> str:
+        """The same for all reports of the same box in the same hands; empty if its number is not known."""
+        return box_key(self.member_id, self.box_number, self.occurred_at)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Each of them is that of one claim at most."""
+        return [key for key in (self.key, self.box_key) if key]
+
+    @property
     def cap(self) -> CapKey:
         """The counter that it falls under."""
         return cap_key(self.member_id, self.kind, self.occurred_at)
@@ -50,7 +61,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Known:
-    """What a decision rests on: claim ids by key, how much of each cap is used, and the factors of the kinds."""
+    """What a decision rests on: claim ids by each of their keys, how much of each cap is used, and the factors."""
 
     claims: Mapping[str, str]
     used: Mapping[CapKey, int]
@@ -88,7 +99,7 @@ def decide(reports: Sequence[Report], known: Known, now: datetime) -> Decision:
         if fate.status is ActStatus.CREDITED and factor is not None:
             co2e_mg = factor.avoided_mg(report.quantity)
             claims.append(_claim(report, factor, co2e_mg, now))
-            claim_ids[report.key] = report.claim_id
+            claim_ids |= dict.fromkeys(report.keys, report.claim_id)
             used[report.cap] = use + DAILY_CAPS[report.kind].used_by(report.quantity)
         acts.append(_act(report, fate, co2e_mg, now))
     return Decision(acts, claims, used)
@@ -98,7 +109,7 @@ def _fate(report: Report, claim_ids: Mapping[str, str], used: int, factor: Facto
     if refusal := report.refusal or _outside_window(report, now):
         return _Fate(ActStatus.REFUSED, refusal, _MESSAGES[refusal])
     # Before the cap: what is known already does not use it up.
-    if claim_id := claim_ids.get(report.key):
+    if claim_id := next((claim_ids[key] for key in report.keys if key in claim_ids), ""):
         return _Fate(ActStatus.DUPLICATE, Reason.DUPLICATE_ACT, _MESSAGES[Reason.DUPLICATE_ACT], claim_id)
     if factor is None:
         return _Fate(ActStatus.REFUSED, Reason.NO_FACTOR_IN_FORCE, _MESSAGES[Reason.NO_FACTOR_IN_FORCE])
@@ -124,6 +135,7 @@ def _claim(report: Report, factor: Factor, co2e_mg: int, now: datetime) -> Claim
     return Claim(
         id=report.claim_id,
         key=report.key,
+        box_key=report.box_key,
         member_id=report.member_id,
         act_id=report.act_id,
         partner_id=report.partner_id,

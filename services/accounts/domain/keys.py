@@ -3,7 +3,7 @@
 import hashlib
 import json
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 
 from services.accounts.domain.acts import ActKind
 
@@ -39,5 +39,17 @@ def claim_key(
         canonical = ["reference", kind.value, member_id, normal]
     else:
         canonical = ["moment", kind.value, member_id, int(occurred_at.timestamp()), quantity]
+    return _hash(canonical)
+
+
+def box_key(member_id: str, box_number: str, occurred_at: datetime) -> str:
+    """SHA-256, hex, of what a box's return is, whoever reports it: its number, who returned it, and the day (UTC). The
+    next one of the same box takes a parcel between, and is not on the same day. Empty without a number."""
+    if not (normal := normal_reference(box_number)):
+        return ""
+    return _hash(["box", member_id, normal, occurred_at.astimezone(UTC).date().isoformat()])
+
+
+def _hash(canonical: list[str | int]) -> str:
     # JSON: a list's parts cannot run into each other.
     return hashlib.sha256(json.dumps(canonical, separators=(",", ":")).encode()).hexdigest()

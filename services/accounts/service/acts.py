@@ -66,6 +66,7 @@ class DropOff:
     quantity: int
     occurred_at: datetime
     event_hash: str
+    box_number: str = ""
 
 
 class Acts:
@@ -114,6 +115,7 @@ class Acts:
                     quantity=report.quantity,
                     occurred_at=report.occurred_at,
                     reference=report.reference,
+                    box_number=report.reference if report.kind is ActKind.BOX_REUSE else "",
                     refusal=refusal,
                 )
             )
@@ -143,6 +145,7 @@ class Acts:
                 drop_off_id=event.drop_off_id,
                 event_id=event.event_id,
                 event_hash=event.event_hash,
+                box_number=event.box_number,
             )
             for event in fresh.values()
         ]
@@ -152,7 +155,7 @@ class Acts:
     async def _record(self, tx: Transaction, reports: Sequence[Report]) -> Decision:
         creditable = [report for report in reports if report.refusal is None]
         known = Known(
-            claims=await self._store.claim_ids(tx, {report.key for report in creditable}),
+            claims=await self._store.claim_ids(tx, creditable),
             used=await self._store.caps_used(tx, {report.cap for report in creditable}),
             factors=await self._factors.factors_of({report.kind for report in creditable}, tx),
         )

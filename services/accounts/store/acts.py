@@ -11,7 +11,7 @@ from pymongo import IndexModel, UpdateOne
 
 from services.accounts.domain.acts import Act, ActCount, ActKind, ActStatus, CarbonTotal, Claim, ClaimSum
 from services.accounts.domain.caps import CapKey
-from services.accounts.domain.decisions import OLDEST_ACT, Decision
+from services.accounts.domain.decisions import OLDEST_ACT, Decision, Report
 from services.accounts.store.impact import ImpactStore
 from services.shared.mongo import Database, Document, Indexes, LostRace, Transaction, racing
 from services.shared.pages import Page, PageQuery, find_page
@@ -28,6 +28,7 @@ INDEXES: Indexes = {
     ],
     "claims": [
         IndexModel([("key", 1)], unique=True),
+        IndexModel([("box_key", 1)], unique=True, sparse=True),
         IndexModel([("member_id", 1), ("_id", 1)]),
         IndexModel([("kind", 1), ("partner_id", 1), ("co2e_mg", 1)]),
     ],
@@ -46,10 +47,15 @@ class ActStore:
         self._caps = database["daily_caps"]
         self._totals = database["carbon_totals"]
 
-    async def claim_ids(self, tx: Transaction, keys: Some[str]) -> dict[str, str]:
-        """The ids of the claims with these keys, by key."""
-        rows = self._claims.find({"key": {"$in": list(keys)}}, {"key": 1}, session=tx.session)
-        return {row["key"]: row["_id"] async for row in rows}
+    async def claim_ids(self, tx: Transaction, reports: Some[Report]) -> dict[str, str]:
+        """The ids of the claims with keys of these reports, by key."""
+        found: dict[str, str] = {}
+        wanted = {"key": {report.key for report in reports}, "box_key": {report.box_key for report in reports} - {""}}
+        for field, keys in wanted.items():
+            if keys:
+                rows = self._claims.find({field: {"$in": list(keys)}}, {field: 1}, session=tx.session)
+                found |= {row[field]: row["_id"] async for row in rows}
+        return found
 
     async def caps_used(self, tx: Transaction, caps: Some[CapKey]) -> dict[CapKey, int]:
         """How much of these caps is used, where anything is."""
@@ -204,6 +210,8 @@ def _act(row: Document) -> Act:
 
 def _claim_row(claim: Claim) -> Document:
     row = asdict(claim)
+    if not claim.box_key:
+        del row["box_key"]  # so that the sparse index leaves the row out
     return {"_id": row.pop("id"), **row}
 
 
@@ -221,4 +229,5 @@ def claim_of(row: Document) -> Claim:
         factor_id=row["factor_id"],
         occurred_at=row["occurred_at"],
         recorded_at=row["recorded_at"],
+        box_key=row.get("box_key", ""),
     )

@@ -18,9 +18,12 @@ class AuditStore:
         self._totals = database["carbon_totals"]
 
     async def keys_are_unique(self) -> bool:
-        """Whether the database itself refuses a second claim with the same key."""
-        indexes = await self._claims.index_information()
-        return any(index["key"] == [("key", 1)] and index.get("unique") for index in indexes.values())
+        """Whether the database itself refuses a second claim with the same key, or of the same box."""
+        indexes = (await self._claims.index_information()).values()
+        unique = {
+            field for index in indexes if index.get("unique") for field, _ in index["key"] if len(index["key"]) == 1
+        }
+        return unique >= {"key", "box_key"}
 
     async def claim_keys(self) -> AsyncIterator[tuple[str, str]]:
         """Key and id of each claim, by key."""

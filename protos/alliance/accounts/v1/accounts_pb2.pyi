@@ -922,7 +922,8 @@ class ActReport(_message.Message):
     reference: _builtins.str
     """The number of the ticket, receipt or bill, up to 80 characters. Two reports of one kind for one member with the
     same reference are the same act, whoever reports them and however it is spelled; without a reference the same
-    kind, quantity and second make it the same act. Required for trips.
+    kind, quantity and second make it the same act. Required for trips. Of a BOX_REUSE it may be the box's own number:
+    what a machine took in under that number, from the same member on the same day (UTC), is the same act then.
     """
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -1005,6 +1006,7 @@ class DropOffRecorded(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     EVENT_HASH_FIELD_NUMBER: _builtins.int
+    BOX_NUMBER_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Unique; the key of idempotency."""
     drop_off_id: _builtins.str
@@ -1019,6 +1021,10 @@ class DropOffRecorded(_message.Message):
     """What makes the event itself unique, computed by logistics (L4): SHA-256, hex in lower case. Two events with the
     same hash are the same act.
     """
+    box_number: _builtins.str
+    """Of a BOX_REUSE the number on the box. A member hands in the same box once a day (UTC): at which machine ever, and
+    whether a brand reports it too.
+    """
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1032,10 +1038,11 @@ class DropOffRecorded(_message.Message):
         quantity: _builtins.int = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         event_hash: _builtins.str = ...,
+        box_number: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_off_id", b"drop_off_id", "event_hash", b"event_hash", "event_id", b"event_id", "kind", b"kind", "member_id", b"member_id", "occurred_at", b"occurred_at", "partner_id", b"partner_id", "quantity", b"quantity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box_number", b"box_number", "drop_off_id", b"drop_off_id", "event_hash", b"event_hash", "event_id", b"event_id", "kind", b"kind", "member_id", b"member_id", "occurred_at", b"occurred_at", "partner_id", b"partner_id", "quantity", b"quantity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
