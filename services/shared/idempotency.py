@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from services.shared.client import time_left
 from services.shared.errors import AlreadyExists, DomainError, InvalidArgument
-from services.shared.identity import current_caller
+from services.shared.identity import CallerKind, current_caller
 from services.shared.mongo import Database, Document, Transaction
 from services.shared.outbox import Event, Outbox, Relay
 
@@ -60,10 +60,12 @@ class Idempotency:
     ) -> Done[R]:
         """Runs `effect` unless the current caller's request has been answered before; then that answer, again.
 
-        RequestIdReused if that was another input. A request that was refused is not stored: it may be tried again.
+        RequestIdReused if that was another input (of a stranger, it is another request). A request that was refused is
+        not stored: it may be tried again.
         `stored` gives what a replay may see, where that is less than the first answer (a secret).
         """
-        key, digest = _key(request), _digest(request)
+        digest = _digest(request)
+        key = _key(request, digest)
         if found := await self._requests.find_one({"_id": key}):
             return await self._replay(found, digest, response_type)
 
@@ -116,10 +118,15 @@ def _digest(message: Message) -> bytes:
     return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
 
 
-def _key(request: Message) -> str:
+def _key(request: Message, digest: bytes) -> str:
+    """A caller's own. Strangers share one scope, in which an id is nobody's: there the same request has the same input,
+    too, so that none is told of another's, nor kept from using its id.
+    """
     request_id: str = request.request_id  # type: ignore[attr-defined]
     if not _REQUEST_ID.fullmatch(request_id):
         raise RequestIdMalformed(
             "request_id needs 1 to 64 visible ASCII characters; a fresh UUID will do.", field="request_id"
         )
-    return f"{current_caller().scope}/{request.DESCRIPTOR.name}/{request_id}"
+    caller = current_caller()
+    of_stranger = f"/{digest.hex()}" if caller.kind is CallerKind.ANYONE else ""
+    return f"{caller.scope}/{request.DESCRIPTOR.name}/{request_id}{of_stranger}"

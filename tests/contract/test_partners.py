@@ -32,9 +32,17 @@ async def test_a_partner_applies_once_whatever_is_repeated(partners: PartnersCli
     first = await partners.call(partners.stub.ApplyPartner, request, caller=ANYONE)
     again = await partners.call(partners.stub.ApplyPartner, request, caller=ANYONE)
     assert first == again
-    request.name = "Another"
-    error = await refused(AlreadyExists, partners.call(partners.stub.ApplyPartner, request, caller=ANYONE))
-    assert error.reason == "REQUEST_ID_REUSED"
+
+
+async def test_strangers_do_not_meet_each_others_request_ids(partners: PartnersClient):
+    """Nobody knows whose an id is, so none is refused for what another did, nor gets another's answer."""
+    one = pb.ApplyPartnerRequest(request_id="1", name="First come", trade="grocer", country="NL")
+    other = pb.ApplyPartnerRequest(request_id="1", name="Second come", trade="grocer", country="NL")
+    first = (await partners.call(partners.stub.ApplyPartner, one, caller=ANYONE)).partner
+    second = (await partners.call(partners.stub.ApplyPartner, other, caller=ANYONE)).partner
+    assert (first.name, second.name) == ("First come", "Second come")
+    assert first.id != second.id
+    assert (await partners.call(partners.stub.ApplyPartner, one, caller=ANYONE)).partner == first
 
 
 async def test_a_name_that_reads_the_same_is_taken(partners: PartnersClient):

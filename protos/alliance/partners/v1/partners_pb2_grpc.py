@@ -156,7 +156,8 @@ class PartnersServiceServicer:
     """
 
     def ApplyPartner(self, request, context):
-        """Applies to join. Open to anybody; an operator decides. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
+        """Applies to join. Open to anybody; an operator decides. Who has no credentials yet has no request ids of their own
+        either: the same id with another input is another application. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
         case and spaces. At most 100 applications may be open at once: RESOURCE_EXHAUSTED / TOO_MANY_APPLICATIONS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

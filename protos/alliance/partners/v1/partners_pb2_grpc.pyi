@@ -42,7 +42,8 @@ class PartnersServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PartnersServiceAsyncStub: ...
     ApplyPartner: _grpc.UnaryUnaryMultiCallable[_partners_pb2.ApplyPartnerRequest, _partners_pb2.ApplyPartnerResponse]
-    """Applies to join. Open to anybody; an operator decides. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
+    """Applies to join. Open to anybody; an operator decides. Who has no credentials yet has no request ids of their own
+    either: the same id with another input is another application. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
     case and spaces. At most 100 applications may be open at once: RESOURCE_EXHAUSTED / TOO_MANY_APPLICATIONS.
     """
     SetPartnerStatus: _grpc.UnaryUnaryMultiCallable[_partners_pb2.SetPartnerStatusRequest, _partners_pb2.SetPartnerStatusResponse]
@@ -138,7 +139,8 @@ class PartnersServiceAsyncStub(PartnersServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ApplyPartner: _aio.UnaryUnaryMultiCallable[_partners_pb2.ApplyPartnerRequest, _partners_pb2.ApplyPartnerResponse]  # type: ignore[assignment]
-    """Applies to join. Open to anybody; an operator decides. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
+    """Applies to join. Open to anybody; an operator decides. Who has no credentials yet has no request ids of their own
+    either: the same id with another input is another application. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
     case and spaces. At most 100 applications may be open at once: RESOURCE_EXHAUSTED / TOO_MANY_APPLICATIONS.
     """
     SetPartnerStatus: _aio.UnaryUnaryMultiCallable[_partners_pb2.SetPartnerStatusRequest, _partners_pb2.SetPartnerStatusResponse]  # type: ignore[assignment]
@@ -237,7 +239,8 @@ class PartnersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _partners_pb2.ApplyPartnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_partners_pb2.ApplyPartnerResponse, _abc.Awaitable[_partners_pb2.ApplyPartnerResponse]]:
-        """Applies to join. Open to anybody; an operator decides. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
+        """Applies to join. Open to anybody; an operator decides. Who has no credentials yet has no request ids of their own
+        either: the same id with another input is another application. ALREADY_EXISTS / PARTNER_NAME_TAKEN, compared without
         case and spaces. At most 100 applications may be open at once: RESOURCE_EXHAUSTED / TOO_MANY_APPLICATIONS.
         """
 
