@@ -178,6 +178,8 @@ class Connection(HttpToolsProtocol):
         self._doors = doors
         self.address = ""
         self._head = 0
+        # What is answered at present, or was last; uvicorn's is the last that was asked.
+        self._answered: RequestResponseCycle | None = None
         # What it was seen at, and since when; how much of answers had not been taken, and since when.
         self._seen: tuple[Any, Phase] = (None, Phase.SILENT)
         self._seen_at: float | None = None
@@ -221,6 +223,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
         super()._start_asgi_task(cycle, Whole(app, cycle))  # type: ignore[arg-type]
 
     def handle_websocket_upgrade(self) -> None:
@@ -231,11 +234,14 @@ class Connection(HttpToolsProtocol):
         """Ends the connection; with this answer, unless another has begun."""
         if self.transport.is_closing() or self._leaving:
             return
-        if self.cycle is not None and not self.cycle.response_complete:
-            # Whoever waits for the rest of the request waits no more.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        if not answer or (self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete):
+        begun = False
+        for cycle in (self._answered, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                # Whoever waits for the rest of the request waits no more, and has nobody to answer.
+                cycle.disconnected = True
+                cycle.message_event.set()
+                begun = begun or cycle.response_started
+        if begun or not answer:
             self.transport.close()
             return
         self._leaving = True

@@ -17,6 +17,7 @@ from gateway.config import ConnectionLimits
 from gateway.metrics import CONNECTIONS, LIMITED
 from gateway.whole import _line
 from gateway.wire import Connection, Doors
+from services.shared.metrics import catalogue
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import IMPACT, Served, served, until
 from tests.gateway.test_metrics import counts
@@ -187,6 +188,20 @@ async def test_a_head_without_end_is_refused(gateway: Served, at_once: bool):
     async with lines(gateway) as (line,):
         status, why = told(await line.trickle(*pieces, seconds=0.005))
     assert (status, why["reason"], why["limit"]) == (431, "HEAD_TOO_LARGE", 2_048)
+
+
+async def test_what_was_asked_before_a_head_without_end_is_answered_to_nobody(gateway: Served, alliance: FakeAlliance):
+    body = b'{"query": "{ partner(id: \\"partner_x\\") { name } }"}'
+    alliance.reset()
+    alliance.recorder.waits["BatchGetPartners"] = answering = asyncio.Event()
+    with capture_logs() as logs:
+        async with lines(gateway) as (line,):
+            line.say(*[head(len(body)), body] * 2, head(0, b"x-long: " + b"y" * 4_000).rstrip())
+            assert told(await line.ended())[0] == 431
+            answering.set()
+            await until(lambda: counts(gateway.meter, catalogue.IN_FLIGHT) == {})
+    alliance.reset()
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []
 
 
 async def test_a_body_may_be_longer_than_a_head(gateway: Served):
