@@ -59,6 +59,9 @@ class LiveLimits(BaseSettings):
     variable_bytes: int = Field(default=4 << 10, ge=2, description="... and of the variables of one subscription")
     init_seconds: float = Field(default=5.0, gt=0, description="how long a WebSocket may take to say connection_init")
     message_bytes: int = Field(default=128 << 10, ge=1 << 10, description="largest message of a WebSocket")
+    frames_per_second: float = Field(
+        default=20.0, gt=0, description="frames of a WebSocket: messages, pings and fragments; a thousand at once"
+    )
     subscription_seconds: float = Field(
         default=3_600.0, gt=0, description="how long a subscription lasts; it can be resumed"
     )

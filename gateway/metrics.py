@@ -64,6 +64,7 @@ _FIELD = {"field": "the root field that is asked for; several, if there are more
 SHED = ("requests in flight", "mutations in flight", "connections")
 _OF_CONNECTIONS = (
     "connections of an address", "head bytes", "head seconds", "body seconds", "send seconds", "pipelined requests",
+    "frames of a websocket",
 )  # fmt: skip
 _OF_DOCUMENTS = (
     "bytes", "tokens", "levels", "aliases", "root fields", "fields", "repetitions", "overlaps", "cost",

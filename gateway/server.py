@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from gateway.config import Settings
 from gateway.health import Probes
+from gateway.live.frames import FramedSocket
 from gateway.wire import Connection, Doors
 
 _FAREWELL_SECONDS = 1.0
@@ -30,10 +31,10 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                # What makes a connection, in place of its class; it says less than it takes.
+                # What makes a connection, in place of its class; uvicorn says less than it takes.
                 http=partial(Connection, doors),  # type: ignore[arg-type]
                 timeout_keep_alive=settings.connections.idle_seconds,  # type: ignore[arg-type]
-                ws="websockets-sansio",
+                ws=partial(FramedSocket, live.frames_per_second, app.state.measures.cut),  # type: ignore[arg-type]
                 ws_max_size=live.message_bytes,
                 ws_ping_interval=live.keepalive_seconds,
                 ws_ping_timeout=live.keepalive_seconds,

@@ -1,5 +1,6 @@
 """graphql-transport-ws and GraphQL over SSE, to the letter: what a client sends, and what it gets or is closed with."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -13,6 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from deploy.local.keys import token_key
 from gateway.config import Rates
 from gateway.live import measures
+from gateway.live.frames import AT_ONCE
+from gateway.metrics import LIMITED
 from gateway.tokens import TokenKeys, Tokens
 from services.shared.ids import new_id
 from tests.gateway.conftest import URL, World
@@ -283,6 +286,41 @@ async def test_who_sends_messages_faster_than_they_may_ask_is_closed(alliance: F
             code, reason = await client.closed()
     assert code == 1013
     assert "per second" in reason
+
+
+TOO_MANY = "A WebSocket has 20 frames a second at most, and 1,000 at once"
+
+
+async def pings(client: Socket) -> None:
+    for _ in range(AT_ONCE + 100):
+        await client.connection.ping()
+
+
+async def a_message_in_pieces(client: Socket) -> None:
+    async def pieces() -> AsyncIterator[str]:
+        for _ in range(AT_ONCE + 100):
+            yield ""
+
+    await client.connection.send(pieces())
+
+
+@pytest.mark.parametrize("flood", [pings, a_message_in_pieces])
+async def test_who_sends_frames_that_nobody_pays_for_is_closed(gateway: Served, flood: Any):
+    known = counts(gateway.meter, LIMITED).get(("frames of a websocket",), 0)
+    async with socket(gateway.url) as client:
+        with suppress(ConnectionClosed):
+            await flood(client)
+        # What is still unread when a connection ends may keep the close frame from its sender.
+        assert await client.closed() in ((1008, TOO_MANY), (1006, ""))
+    assert counts(gateway.meter, LIMITED)[("frames of a websocket",)] == known + 1
+
+
+async def test_hundreds_of_frames_at_once_are_no_flood(gateway: Served):
+    async with socket(gateway.url) as client:
+        *_, last = [await client.connection.ping() for _ in range(AT_ONCE // 2)]
+        await asyncio.wait_for(last, 60)
+        await client.subscribe(IMPACT)
+        await client.next()
 
 
 async def test_what_subscriptions_keep_in_memory_is_limited(gateway: Served, world: World):
