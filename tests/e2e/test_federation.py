@@ -34,7 +34,7 @@ async def test_g6_a_foreign_router_resolves_members_by_key_through_the_gateway(w
         {"__typename": "Shoe", "id": "x"},
     ]
     sdl = (await world.ask(None, "{ _service { sdl } }"))["data"]["_service"]["sdl"]
-    assert 'type Member @key(fields: "id")' in sdl
+    assert 'type Member implements Node @key(fields: "id")' in sdl
     answer = await world.ask(ada.person, ENTITIES, representations=asked)
     member, partner, found, stranger, shoe = answer["data"]["_entities"]
     assert member == {"__typename": "Member", "displayName": "Ada", "wallet": {"available": 20}}
