@@ -27,6 +27,8 @@ Job = Callable[[], Awaitable[None]]
 
 _HEALTH_PERIOD_SECONDS = 2.0
 _PING_TIMEOUT_SECONDS = 2.0
+# One that is late says that the machine or the database is busy; to refuse all calls would help neither.
+_MISSED_PINGS = 2
 # What a liveness probe asks the health service about: SERVING as long as this process answers at all. Readiness asks
 # about "": an outage of the database must take a process out of service, not restart it.
 ALIVE = "alive"
@@ -130,14 +132,18 @@ class Server:
 
     async def _watch(self, ping: Job) -> None:
         serving: bool | None = None
+        missed = 0
         while True:
             try:
                 await asyncio.wait_for(ping(), _PING_TIMEOUT_SECONDS)
-                now = True
+                missed = 0
             except (PyMongoError, TimeoutError) as error:
-                now = False
+                missed += 1
                 if serving is not False:
                     log.warning("database unreachable", error=str(error) or f"no answer in {_PING_TIMEOUT_SECONDS:g} s")
+                if serving and missed < _MISSED_PINGS:
+                    continue
+            now = not missed
             if now != serving:
                 serving = now
                 self._closed = None if now else NO_DATABASE

@@ -37,7 +37,7 @@ _DATABASE = "chaos_ledger"
 _PARTITIONS = 4
 _CALLERS = 16
 _LASTS_SECONDS = (0.3, 1.0)  # of load before the kill
-_AGAIN_SECONDS = 60.0
+_AGAIN_SECONDS = 120.0
 _PASSING = (Unavailable, DeadlineExceeded, ResourceExhausted)
 
 

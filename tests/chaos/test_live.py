@@ -74,9 +74,9 @@ async def test_g5_nothing_is_missed_or_doubled_whichever_process_is_killed(world
             process.start()
             grams += 1
             await machine.capture(item(ada, grams=grams))
-            await process.wait_until_healthy(30)
+            await process.wait_until_healthy(120)
         expected = list(range(1, grams + 1))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while len(drop_offs.seen) < grams or wallet.seen[-1]["wallet"]["balance"] != sum(expected):
                 await asyncio.sleep(0.05)
         for task in following:

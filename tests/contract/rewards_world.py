@@ -1,5 +1,6 @@
 """A rewards process for tests, with a partners service in this process that prices claims as the test says."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,10 @@ from alliance.partners.v1 import partners_pb2
 from alliance.partners.v1.partners_pb2_grpc import PartnersServiceServicer, add_PartnersServiceServicer_to_server
 from alliance.rewards.v1 import rewards_pb2 as pb
 from alliance.rewards.v1.rewards_pb2_grpc import RewardsServiceStub
-from deploy.local.embedded import free_port
 from services.shared.client import Client
 from services.shared.ids import new_id
 from services.shared.proto import timestamp
-from tests.support.service import OPERATOR, ServiceProcess, member, partner, request_id
+from tests.support.service import OPERATOR, PATIENCE_SECONDS, ServiceProcess, member, partner, request_id
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 CENT = 10_000  # micros
@@ -55,6 +55,12 @@ class FakePartners(PartnersServiceServicer):
     ) -> partners_pb2.BatchReleaseEarnsResponse:
         self.released += request.claim_ids
         return partners_pb2.BatchReleaseEarnsResponse()
+
+    async def gives_back(self, claim_id: str) -> None:
+        """Waits until the claim's reserve was given back: that is told by an event, perhaps after the answer."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while claim_id not in self.released:
+                await asyncio.sleep(0.02)
 
     async def BatchGetPartners(  # noqa: N802
         self, request: Any, context: Any
@@ -194,7 +200,7 @@ class World:
 
     async def verify(self) -> str:
         """What is wrong with the ledger; empty if nothing."""
-        answer = await self.call("VerifyLedger", pb.VerifyLedgerRequest(), OPERATOR, timeout_seconds=30)
+        answer = await self.call("VerifyLedger", pb.VerifyLedgerRequest(), OPERATOR)
         assert answer.clean == (answer.finding == "")
         return str(answer.finding)
 
@@ -207,10 +213,9 @@ class World:
 async def rewards_world(mongodb_uri: str, keys: Path, log: Path, **environment: str) -> AsyncIterator[World]:
     """Both services, running."""
     fake = FakePartners()
-    port = free_port()
     server = aio.server()
     add_PartnersServiceServicer_to_server(fake, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     database = f"test_rewards_{uuid4().hex[:8]}"
     environment |= {"ALLIANCE_PARTNERS_TARGET": f"127.0.0.1:{port}", "ALLIANCE_MONGODB_DATABASE": database}

@@ -107,6 +107,16 @@ async def test_what_a_crash_left_without_a_place_gets_one_from_another_process(l
         assert await take(stream, 2) == ([1, 2], 1)
 
 
+async def test_what_a_crash_left_comes_before_all_that_is_stored_after_it(logistics: Database):
+    member = new_id("member")
+    async with feed(logistics, placing=False) as killed:
+        await store(logistics, killed, member, 1, 2)
+    async with feed(logistics) as living, aclosing(living.watch(0)) as stream:
+        await anext(stream)
+        await store(logistics, living, member, 3)
+        assert await take(stream, 3) == ([1, 2, 3], 2)
+
+
 async def test_what_was_missed_is_found_by_member_and_by_partner(logistics: Database):
     ada, bob, other = new_id("member"), new_id("member"), new_id("partner")
     async with feed(logistics) as living, aclosing(living.watch(0)) as stream:

@@ -49,7 +49,7 @@ def job(service: str, mongodb_uri: str, name: str, **environment: str) -> tuple[
         env={**os.environ, "MONGODB_URI": mongodb_uri, "ALLIANCE_MONGODB_DATABASE": name, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]

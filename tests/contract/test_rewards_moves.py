@@ -20,6 +20,7 @@ from services.shared.ids import new_id
 from services.shared.proto import timestamp
 from tests.contract.rewards_world import CENT, LATER, Price, World, rewards_world
 from tests.support.errors import refused
+from tests.support.moments import in_time
 from tests.support.service import OPERATOR, member, partner, request_id
 
 SETTINGS = {
@@ -121,20 +122,24 @@ async def test_r2_a_capture_is_answered_as_it_was_after_its_reversal(world: Worl
 
 
 async def test_r9_points_are_pending_until_due_then_there(world: World):
-    brand, shop = await world.new_partner(points=1_000), await world.new_partner()
-    person = await world.new_member(50, brand)
-    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)
-    earning = await world.earn(person, brand, 70, price=Price([(70, LATER)], available_at=due))
-    assert (earning.status, earning.points) == (pb.EARNING_STATUS_ISSUED, 70)
-    assert earning.available_at == timestamp(due)
-    wallet = await world.wallet(person)
-    assert (wallet.balance, wallet.available, wallet.pending) == (50, 50, 70)
-    (pending,) = wallet.pending_earnings
-    assert (pending.claim_id, pending.points, pending.available_at) == (earning.claim_id, 70, timestamp(due))
-    reward = await world.reward(shop, 100)
-    assert (await refused(FailedPrecondition, world.redeem(person, reward.id))).reason == "INSUFFICIENT_POINTS"
-    points = await world.points(brand)
-    assert (points.outstanding, points.liability.micros, points.allotment_left) == (120, 120 * CENT, 880)
+    reward = await world.reward(await world.new_partner(), 100)
+
+    async def pending_until(due: datetime) -> tuple[str, datetime]:
+        brand = await world.new_partner(points=1_000)
+        person = await world.new_member(50, brand)
+        earning = await world.earn(person, brand, 70, price=Price([(70, LATER)], available_at=due))
+        assert (earning.status, earning.points) == (pb.EARNING_STATUS_ISSUED, 70)
+        assert earning.available_at == timestamp(due)
+        wallet = await world.wallet(person)
+        assert (wallet.balance, wallet.available, wallet.pending) == (50, 50, 70)
+        (pending,) = wallet.pending_earnings
+        assert (pending.claim_id, pending.points, pending.available_at) == (earning.claim_id, 70, timestamp(due))
+        assert (await refused(FailedPrecondition, world.redeem(person, reward.id))).reason == "INSUFFICIENT_POINTS"
+        points = await world.points(brand)
+        assert (points.outstanding, points.liability.micros, points.allotment_left) == (120, 120 * CENT, 880)
+        return person, due
+
+    person, due = await in_time(pending_until)
     async with asyncio.timeout(60):
         while (wallet := await world.wallet(person)).available != 120:
             await asyncio.sleep(0.1)

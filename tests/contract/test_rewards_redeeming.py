@@ -24,7 +24,10 @@ from services.shared.mongo import Database
 from tests.contract.rewards_world import LATER, Price, World, rewards_world
 from tests.contract.test_ledger import Time, done, issue, running
 from tests.support.errors import refused
+from tests.support.moments import in_time
 from tests.support.service import OPERATOR, member, partner, request_id
+
+HASTY_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ async def world(mongodb_uri: str, keys: Path, workspace: Path) -> AsyncIterator[
 @pytest.fixture(scope="module")
 async def hasty(mongodb_uri: str, keys: Path, workspace: Path) -> AsyncIterator[World]:
     """Where vouchers are good for a moment only."""
-    settings = {"ALLIANCE_REDEMPTION_TTL_SECONDS": "3", "ALLIANCE_SWEEP_PERIOD_SECONDS": "0.1"}
+    settings = {"ALLIANCE_REDEMPTION_TTL_SECONDS": str(HASTY_SECONDS), "ALLIANCE_SWEEP_PERIOD_SECONDS": "0.1"}
     async with rewards_world(mongodb_uri, keys, workspace / "rewards-hasty.log", **settings) as world:
         yield world
 
@@ -421,10 +424,16 @@ async def test_a_till_looks_up_what_a_voucher_is_good_for(world: World):
 
 async def test_r3_a_hold_that_nobody_resolves_ends_by_itself(hasty: World):
     shop = await hasty.new_partner()
-    person = await hasty.new_member(points=100)
-    reward = await hasty.reward(shop, 60, stock=1)
-    held = await hasty.redeem(person, reward.id)
-    assert (await refused(FailedPrecondition, hasty.redeem(person, reward.id))).reason == "INSUFFICIENT_POINTS"
+
+    async def held_for_a_moment(_: datetime) -> tuple[pb.Reward, pb.Redemption]:
+        person = await hasty.new_member(points=100)
+        reward = await hasty.reward(shop, 60, stock=1)
+        held = await hasty.redeem(person, reward.id)
+        assert (await refused(FailedPrecondition, hasty.redeem(person, reward.id))).reason == "INSUFFICIENT_POINTS"
+        return reward, held
+
+    reward, held = await in_time(held_for_a_moment, HASTY_SECONDS, times_longer=1)
+    person = held.member_id
     async with asyncio.timeout(60):
         while (await found(hasty, held.id)).status != pb.REDEMPTION_STATUS_EXPIRED:
             await asyncio.sleep(0.05)
@@ -436,11 +445,15 @@ async def test_r3_a_hold_that_nobody_resolves_ends_by_itself(hasty: World):
 
 
 async def test_r6_points_whose_time_is_up_expire_and_spent_ones_do_not(hasty: World):
-    brand, shop = await hasty.new_partner(), await hasty.new_partner()
-    person = new_id("member")
-    soon = datetime.now(UTC) + timedelta(seconds=3)
-    await hasty.earn(person, brand, 1, price=Price([(100, LATER), (50, soon)]))
-    await hasty.spend(person, shop, 30)
+    shop = await hasty.new_partner()
+
+    async def spent_before(soon: datetime) -> tuple[str, str]:
+        brand, person = await hasty.new_partner(), new_id("member")
+        await hasty.earn(person, brand, 1, price=Price([(100, LATER), (50, soon)]))
+        await hasty.spend(person, shop, 30)
+        return brand, person
+
+    brand, person = await in_time(spent_before, HASTY_SECONDS, times_longer=1)
     async with asyncio.timeout(60):
         while (await hasty.points(brand)).expired == 0:
             await asyncio.sleep(0.05)
@@ -453,8 +466,8 @@ async def test_r6_points_whose_time_is_up_expire_and_spent_ones_do_not(hasty: Wo
 
 async def test_what_cannot_be_completed_holds_up_neither_the_others_nor_the_settlement(hasty: World, mongodb_uri: str):
     shop = await hasty.new_partner()
-    person = await hasty.new_member(points=100)
-    broken = await hasty.spend(person, shop, 40)
+    person = await hasty.new_member(points=1_000)
+    broken = await in_time(lambda _: hasty.spend(person, shop, 40), HASTY_SECONDS, times_longer=1)
     await hasty.reverse(shop, broken.id, 10)
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb_uri)
     rows = client[hasty.database]["redemptions"]
@@ -462,7 +475,7 @@ async def test_what_cannot_be_completed_holds_up_neither_the_others_nor_the_sett
     damage = {"status": "captured", "intent": "reverse", "reversed_points": 20, "due": datetime(2020, 1, 1, tzinfo=UTC)}
     rows.update_one({"_id": broken.id}, {"$set": damage})
     held = await hasty.redeem(person, (await hasty.reward(shop, 30)).id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await found(hasty, held.id)).status != pb.REDEMPTION_STATUS_EXPIRED:
             await asyncio.sleep(0.05)
     assert (await hasty.settle()).number > 0

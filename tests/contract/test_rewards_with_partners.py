@@ -1,5 +1,6 @@
 """Rewards and partners, both real: agreement, block, rule and campaign become points, and come back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from services.shared.ids import new_id
 from services.shared.proto import timestamp
 from tests.contract.rewards_world import LATER, claim
 from tests.support.errors import refused
-from tests.support.service import ANYONE, OPERATOR, ServiceProcess, member, partner, request_id
+from tests.support.service import ANYONE, OPERATOR, PATIENCE_SECONDS, ServiceProcess, member, partner, request_id
 
 
 class Both:
@@ -59,7 +60,9 @@ class Both:
         order = partners_pb2.OrderPrepaidBlockRequest(points=points)
         block = (await self.ask_partners("OrderPrepaidBlock", order, partner(id))).block
         confirm = partners_pb2.ConfirmPrepaidBlockRequest(block_id=block.id)
-        assert (await self.ask_partners("ConfirmPrepaidBlock", confirm, OPERATOR)).allotted
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (await self.ask_partners("ConfirmPrepaidBlock", confirm, OPERATOR)).allotted:
+                await asyncio.sleep(0.05)
         rule = partners_pb2.CreateEarnRuleRequest(
             kind=ACT_KIND_METRO_TRIP, points=1, per_quantity=1_000, valid_from=ago, points_valid_months=12
         )
@@ -107,13 +110,19 @@ async def test_p3_from_a_paid_block_to_points_and_back_to_the_campaign(both: Bot
         answer = await both.partners.call(both.partners.stub.BatchListEarnRules, request)
         return int(answer.partners[0].campaigns[0].granted_points)
 
+    async def given_back_to(points: int) -> None:
+        """What was not issued is given back by an event, which may come later than the answer."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await granted() != points:
+                await asyncio.sleep(0.05)
+
     assert await granted() == 40
     (over,) = await both.record(claim(person, brand, 11_000))
     assert (over.status, over.reason) == (pb.EARNING_STATUS_REFUSED, "PREPAID_BLOCK_EXHAUSTED")
-    assert await granted() == 40, "what was not issued is given back"
+    await given_back_to(40)
     cancel = pb.CancelEarningRequest(request_id=request_id(), claim_id=doubled.claim_id)
     await both.ask_rewards("CancelEarning", cancel, partner(brand))
-    assert await granted() == 0
+    await given_back_to(0)
     request = pb.BatchGetPartnerPointsRequest(partner_ids=[brand])
     (points,) = (await both.ask_rewards("BatchGetPartnerPoints", request)).partners
     assert (points.allotted, points.issued, points.cancelled, points.allotment_left) == (100, 80, 80, 100)

@@ -1,5 +1,6 @@
 """Several processes of one service: calls are spread over them, and a probe tells a dead process from a waiting one."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from deploy.local.keys import identity_key
 from services.shared.client import Client
 from services.shared.identity import Signer
 from services.shared.server import ALIVE
-from tests.support.service import ServiceProcess, serving
+from tests.support.service import PATIENCE_SECONDS, ServiceProcess, serving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 CALLS = 30
@@ -48,7 +49,8 @@ async def replicas() -> AsyncIterator[list[Replica]]:
 
 
 def client(target: str, keys: Path) -> Client[health_pb2_grpc.HealthStub]:
-    return Client(target, health_pb2_grpc.HealthStub, Signer.from_file("gateway", identity_key(keys, "gateway")))
+    signer = Signer.from_file("gateway", identity_key(keys, "gateway"))
+    return Client(target, health_pb2_grpc.HealthStub, signer, timeout_seconds=PATIENCE_SECONDS)
 
 
 async def check(client: Client[health_pb2_grpc.HealthStub]) -> None:
@@ -59,10 +61,15 @@ async def check(client: Client[health_pb2_grpc.HealthStub]) -> None:
 async def test_calls_go_to_all_addresses_of_a_name_in_turn(replicas: list[Replica], keys: Path):
     # What a resolved name gives: one target, several addresses.
     several = client("ipv4:" + ",".join(f"127.0.0.1:{replica.port}" for replica in replicas), keys)
-    await several.ready(60)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not all(replica.service.calls for replica in replicas):  # It is connected to one after the other.
+            await check(several)
+    before = [replica.service.calls for replica in replicas]
     for _ in range(CALLS):
         await check(several)
-    assert all(replica.service.calls >= CALLS // 6 for replica in replicas)
+    gained = [replica.service.calls - had for replica, had in zip(replicas, before, strict=True)]
+    assert sum(gained) == CALLS
+    assert all(calls >= CALLS // 6 for calls in gained)
     await several.close()
 
 
@@ -91,7 +98,9 @@ async def test_a_process_without_its_database_is_alive_but_not_ready(keys: Path,
     try:
         async with aio.insecure_channel(process.target) as channel:
             alive = health_pb2.HealthCheckRequest(service=ALIVE)
-            answer = await health_pb2_grpc.HealthStub(channel).Check(alive, timeout=20, wait_for_ready=True)
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                alive, timeout=PATIENCE_SECONDS, wait_for_ready=True
+            )
         assert answer.status == SERVING
         assert not serving(process.target)
     finally:

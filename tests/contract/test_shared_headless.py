@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2_grpc
 from deploy.local.embedded import free_port
 from services.shared.client import Client
 from tests.contract.test_shared_balance import Counting, check, client
+from tests.support.service import PATIENCE_SECONDS
 
 _A = 1
 _TTL_SECONDS = 1
@@ -76,10 +77,10 @@ class Pods:
 @pytest.fixture
 async def service(keys: Path) -> AsyncIterator[tuple[Pods, Client[health_pb2_grpc.HealthStub]]]:
     """Two processes of a service, and a client that knows its name."""
-    port = free_port()
     transport, names = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Names("rewards.alliance"), ("127.0.0.1", port)
+        lambda: Names("rewards.alliance"), ("127.0.0.1", 0)
     )
+    _, port = transport.get_extra_info("sockname")
     pods = Pods(names)
     for address in ("127.0.0.2", "127.0.0.3"):
         await pods.add(address)
@@ -97,7 +98,7 @@ async def test_one_is_killed_and_one_is_added_and_no_call_fails(
 
     async def until_called(*addresses: str) -> None:
         before = {address: pods.services[address].calls for address in addresses}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while any(pods.services[address].calls < before[address] + 5 for address in addresses):
                 await check(by_name)  # fails if the call does
                 await asyncio.sleep(0.01)

@@ -24,6 +24,8 @@ from services.shared.identity import Caller, CallerKind
 from services.shared.mongo import Database, LostRace, Transaction
 from services.shared.outbox import Outbox, Relay
 from tests.support.errors import refused
+from tests.support.moments import soon
+from tests.support.service import PATIENCE_SECONDS
 
 TOPIC = "blocks"
 
@@ -40,6 +42,13 @@ class Receiver:
         if error := self.fail(points):
             raise error
         self.got += points
+
+
+@pytest.fixture(autouse=True)
+def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a delivery is waited for, and nobody else takes it up meanwhile."""
+    monkeypatch.setattr("services.shared.idempotency._SETTLE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(outbox, "_FIRST_ATTEMPT", timedelta(minutes=10))
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ async def order(database: Database, relay: Relay | None, request_id: str, points
     return await Idempotency(database, relay).once(request, pb.PrepaidBlock, effect)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -161,7 +170,7 @@ async def test_while_the_other_service_is_down_the_caller_is_told_that_it_is_pen
         receiver.fail = lambda _: None
         await until(lambda: len(receiver.got) == 5)
         assert receiver.got == [f"r{number}" for number in range(5)]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (await order(ready, relay, "r0")).settled:
                 await asyncio.sleep(0.01)
 
@@ -288,15 +297,19 @@ async def test_an_operator_has_what_was_refused_delivered_after_all_or_settles_i
         assert (status, told) == (1, "event-partner_1-first: there is no parked event of that id\n")
 
 
-async def test_a_defect_on_the_other_side_is_tried_again_later(ready: Database, receiver: Receiver):
+async def test_a_defect_on_the_other_side_is_tried_again_later(
+    ready: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(outbox, "_BACKOFF_SECONDS", (0.1, PATIENCE_SECONDS))
     receiver.fail = lambda ids: Internal("defect") if "odd" in ids else None
+    began = soon(0)
     async with relaying(ready, receiver) as relay:
         done = await order(ready, relay, "odd")
         assert not done.settled
     row = await ready["outbox"].find_one({"_id": "event-partner_1-odd"})
     assert row is not None
     assert row["attempts"] == 1
-    assert row["due_at"] > datetime.now(UTC)
+    assert began <= row["due_at"] - timedelta(seconds=PATIENCE_SECONDS) <= datetime.now(UTC)
 
 
 async def test_while_deliveries_are_slow_callers_are_told_at_once_that_theirs_is_pending(ready: Database):

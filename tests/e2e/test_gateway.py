@@ -28,7 +28,7 @@ query Why($id: ID!) { member(id: $id) {
 
 
 JOINED = """
-query Joined { members(first: 50) { nodes {
+query Joined($after: String) { members(first: 50, after: $after) { nodes {
   displayName
   enrolledBy { name }
   wallet { balance lots { points issuer { name } } }
@@ -39,6 +39,17 @@ query Joined { members(first: 50) { nodes {
   redemptions(first: 5) { nodes { reward { title partner { name } } } }
 } } }
 """
+
+
+async def everybody(world: World) -> str | None:
+    """The cursor behind all members of this moment."""
+    document = "query M($after: String) { members(first: 50, after: $after) { pageInfo { hasNextPage endCursor } } }"
+    after = None
+    while True:
+        page = (await world.query(world.operator, document, after=after))["members"]["pageInfo"]
+        after = page["endCursor"] or after
+        if not page["hasNextPage"]:
+            return after
 
 
 async def calls(world: World) -> Counter[str]:
@@ -52,6 +63,7 @@ async def calls(world: World) -> Counter[str]:
 async def test_g1_fifty_members_over_four_services_take_one_rpc_per_source(world: World):
     grocer = await world.brand(earns={"PET_RECYCLING": 1})
     machine = await grocer.machine()
+    others = await everybody(world)
     members = await asyncio.gather(*(grocer.enrol(f"M {number}") for number in range(50)))
     await machine.capture(*(item(member, grams=20 + number) for number, member in enumerate(members)))
     for member in members:
@@ -60,13 +72,13 @@ async def test_g1_fifty_members_over_four_services_take_one_rpc_per_source(world
         while True:
             # By one request each time: who asks again when a busy machine does not answer in time, takes more calls.
             before = await calls(world)
-            answer = await world.ask(world.operator, JOINED)
+            answer = await world.ask_once(world.operator, JOINED, after=others)
             made = await calls(world) - before
             if "errors" not in answer:
                 break
     nodes = answer["data"]["members"]["nodes"]
     assert len(nodes) == 50
-    assert any(node["dropOffs"]["nodes"] and node["wallet"]["lots"] for node in nodes)
+    assert all(node["dropOffs"]["nodes"] and node["wallet"]["lots"] for node in nodes)
     assert set(made.values()) == {1}, made
     assert {source.partition("/")[0] for source in made} == {
         "AccountsService",

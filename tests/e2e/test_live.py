@@ -1,5 +1,6 @@
 """Subscriptions, through real processes: what a machine uploads shows at once, over both transports."""
 
+from tests.e2e.test_logistics import credited
 from tests.support.alliance import World, item
 from tests.support.live import Events, Socket, events, socket
 
@@ -62,6 +63,8 @@ async def test_g5_a_brand_follows_its_machines_and_misses_nothing_while_it_is_aw
         await machine.capture(item(ada, grams=15))
         for client in (resumed, over_socket):
             assert await weights(client, 4) == [12, 13, 14, 15]
+    # Whoever counts what everybody did next finds nothing of this on its way.
+    await credited(world, ada, 6)
 
 
 IMPACT = "subscription { allianceImpact { impact { claims co2eMg kinds { kind claims } } } }"

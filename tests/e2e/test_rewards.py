@@ -19,7 +19,9 @@ async def cafe(world: World) -> Brand:
 async def rich(brand: Brand, cups: int) -> Member:
     """A member with 100 points a cup."""
     member = await brand.enrol()
-    acts = [member.act(brand, "OWN_CUP", at=now() - timedelta(days=cup // 3, minutes=cup)) for cup in range(cups)]
+    # Three a day count. The day begins where the member is, so at noon there is room on both sides.
+    noon = now().replace(hour=12, minute=0) - timedelta(days=1)
+    acts = [member.act(brand, "OWN_CUP", at=noon - timedelta(days=cup // 3, minutes=cup)) for cup in range(cups)]
     await member.earn(brand, *acts)
     assert (await member.wallet())["balance"] == 100 * cups
     return member

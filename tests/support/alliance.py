@@ -23,6 +23,7 @@ from deploy.local.day.cast import Kind, Material
 from deploy.local.day.doors import Doors, Person, backend
 from deploy.local.day.keepsakes import public_bytes
 from deploy.local.day.stage import iso
+from gateway.errors import SERVICE_UNAVAILABLE
 from tests.support.documents import (
     CANCEL_EARNING,
     CREATE_GIFT_CODE,
@@ -35,6 +36,7 @@ from tests.support.documents import (
 )
 
 POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 60.0
 LONG_AGO = timedelta(days=300)
 
 
@@ -69,6 +71,16 @@ class World:
         await self.http.aclose()
 
     async def ask(self, person: Person | None, document: str, **variables: Any) -> dict[str, Any]:
+        """The whole answer of a document, errors and all, once every service behind it has been in time to answer."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            answer = await self.ask_once(person, document, **variables)
+            codes = {error["extensions"]["code"] for error in answer.get("errors", ())}
+            if SERVICE_UNAVAILABLE not in codes or time.monotonic() > until:
+                return answer
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def ask_once(self, person: Person | None, document: str, **variables: Any) -> dict[str, Any]:
         """The whole answer of a document, errors and all, at the first attempt."""
         headers = {"authorization": f"Bearer {await self.doors.token(person)}"} if person else {}
         answer = await self.http.post("/graphql", json={"query": document, "variables": variables}, headers=headers)
@@ -120,7 +132,7 @@ class World:
         """The operator's report of the whole alliance."""
         return (await self.query(self.operator, documents.REPORT))["report"]
 
-    async def earning(self, claim_id: str, within_seconds: float = 60) -> Any:
+    async def earning(self, claim_id: str, within_seconds: float = _PATIENCE_SECONDS) -> Any:
         """What a claim earned, as soon as that is decided."""
         until = time.monotonic() + within_seconds
         while True:

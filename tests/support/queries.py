@@ -15,7 +15,10 @@ def scans(mongodb_uri: str, log: Path) -> list[str]:
     for line in log.read_text().splitlines():
         if '"query shape"' not in line:
             continue
-        shape = json.loads(line)
+        try:
+            shape = json.loads(line)
+        except ValueError:
+            continue  # A process that was killed had not finished it.
         if shape["comment"].startswith("scan: "):
             continue
         if _by_id(shape["filter"]):

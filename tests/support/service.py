@@ -21,6 +21,9 @@ from tests.support.queries import scans
 
 Stub = TypeVar("Stub")
 
+# Nothing takes as long as that: who waits so long is told what hangs, on however busy a machine.
+PATIENCE_SECONDS = 60.0
+
 OPERATOR = Caller(CallerKind.OPERATOR, "operator")
 ANYONE = Caller(CallerKind.ANYONE)
 
@@ -74,7 +77,7 @@ class ServiceProcess:
         """Starts it and waits until it says SERVING."""
         self.launch()
         assert self._process is not None
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_SECONDS
         while not serving(self.target):
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text()[-4000:]}")
@@ -84,7 +87,7 @@ class ServiceProcess:
         """Asks it to end; its exit status. Fails if it made a query that no index serves."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        status = self._process.wait(60)
+        status = self._process.wait(PATIENCE_SECONDS)
         found = scans(self._mongodb_uri, self._log)
         assert not found, found
         return status
@@ -92,7 +95,7 @@ class ServiceProcess:
     def wait(self) -> int:
         """The exit status, once it has ended by itself."""
         assert self._process is not None
-        return self._process.wait(60)
+        return self._process.wait(PATIENCE_SECONDS)
 
     @property
     def pid(self) -> int:
@@ -109,8 +112,9 @@ class ServiceProcess:
         return self._log.read_text()
 
     def client(self, stub: type[Stub], process: str = "gateway") -> Client[Stub]:
-        """A client that proves to be that process."""
-        return Client(self.target, stub, Signer.from_file(process, identity_key(self._keys, process)))
+        """A client that proves to be that process, and has time."""
+        signer = Signer.from_file(process, identity_key(self._keys, process))
+        return Client(self.target, stub, signer, timeout_seconds=PATIENCE_SECONDS)
 
 
 def serving(target: str) -> bool:

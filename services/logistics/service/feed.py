@@ -73,15 +73,17 @@ class Feed:
 
     async def run(self) -> None:
         """Until cancelled. What fails here is found again by the look after it."""
+        # First what the process before this one has left: it was accepted before all that comes now.
+        keys = await self._store.unplaced(_AT_ONCE)
         while True:
+            for key in keys:
+                await self._give(key)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS * random.uniform(0.8, 1.2)):
                     await self._arrived.wait()
             self._arrived.clear()
             keys = list(self._waiting) or await self._store.unplaced(_AT_ONCE)
             self._waiting.clear()
-            for key in keys:
-                await self._give(key)
 
     async def watch(self, after: int | None) -> AsyncIterator[Accepted]:
         """At once the place from which all is told: the one given, or the last so far; then what is accepted, batch by
