@@ -9,12 +9,18 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from pymongo.errors import NetworkTimeout
 
 from alliance.partners.v1 import partners_pb2 as pb
 from alliance.partners.v1.partners_pb2_grpc import PartnersServiceStub
 from deploy.local.embedded import EmbeddedServer
+from deploy.local.keys import identity_key, trust_file
+from services.shared import server as server_module
 from services.shared.client import Client, set_deadline
+from services.shared.config import ServiceSettings
 from services.shared.errors import DeadlineExceeded, ResourceExhausted, Unavailable
+from services.shared.server import Server
+from services.shared.telemetry import Telemetry
 from tests.support.errors import refused
 from tests.support.service import ANYONE, ServiceProcess, request_id, serving
 
@@ -76,6 +82,32 @@ async def test_a_service_waits_for_its_database_and_comes_back_after_it_was_away
     await until_serving(lonely, True)
     assert await application(client, "r1") == kept
     assert (await application(client, "r2", "Another")).name == "Another"
+
+
+async def test_a_late_answer_of_the_database_closes_nothing_and_a_second_one_does(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A machine that is busy for a moment is no outage, which all callers would be told of."""
+    monkeypatch.setattr(server_module, "_HEALTH_PERIOD_SECONDS", 0)
+    files = {"identity_key_file": identity_key(keys, "partners"), "trust_file": trust_file(keys)}
+    settings = ServiceSettings(listen="", mongodb_database="", plaintext=True, **files)  # type: ignore[arg-type]
+    server = Server(settings, {}, Telemetry())
+    told, ended = [], asyncio.Event()
+    answers = iter(("in time", "late", "in time", "late", "late", "in time"))
+
+    async def ping() -> None:
+        told.append(server._closed is None)
+        match next(answers, None):
+            case "late":
+                raise NetworkTimeout("late")
+            case None:
+                ended.set()
+                await asyncio.Event().wait()
+
+    watching = asyncio.create_task(server._watch(ping))
+    await ended.wait()
+    watching.cancel()
+    assert told == [False, True, True, True, True, False, True]
 
 
 async def test_a_service_with_a_wrong_clock_does_nothing_and_says_so(mongodb_uri: str, keys: Path, tmp_path: Path):
