@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from deploy.local.guard import guarded
+
 _START_SECONDS = 60
 
 
@@ -29,7 +31,9 @@ def uri(port: int) -> str:
 
 
 class EmbeddedServer:
-    """One running server; its data stay in `folder` and are found again by the next start."""
+    """One running server, which ends with the process that started it; its data stay in `folder` and are found again
+    by the next start.
+    """
 
     def __init__(self, folder: Path, log: Path, port: int = 0) -> None:
         self.folder = folder
@@ -52,7 +56,7 @@ class EmbeddedServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                command(self.folder, self.port),
+                guarded(*command(self.folder, self.port)),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us; we stop it last.

@@ -12,6 +12,11 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
+def guarded(*command: str) -> list[str]:
+    """How to start a program so that it ends with the process, and on Linux with the very thread, that starts it."""
+    return [sys.executable, "-IS", __file__, str(os.getpid()), *command]
+
+
 def main(parent: int, command: list[str]) -> None:
     """Does not return: from here on this process is the command."""
     if sys.platform == "linux":

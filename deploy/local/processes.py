@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.embedded import tail_of
+from deploy.local.guard import guarded
 
-_GUARD = Path(__file__).with_name("guard.py")
 _ROOT = Path(__file__).parents[2]
 _POLL_SECONDS = 0.05
 
@@ -58,7 +58,7 @@ class Process:
         self._write_script()
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(
-                [sys.executable, "-IS", str(_GUARD), str(os.getpid()), *self.program.command],
+                guarded(*self.program.command),
                 cwd=_ROOT,
                 env={**os.environ, **self.program.environment},
                 stdin=subprocess.DEVNULL,

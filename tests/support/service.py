@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local.embedded import accepts, free_port
+from deploy.local.guard import guarded
 from deploy.local.keys import identity_key, operator_secret, trust_file
 from services.shared.client import Client
 from services.shared.identity import Caller, CallerKind, Signer
@@ -64,10 +65,10 @@ class ServiceProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
-        """Starts it, and does not wait."""
+        """Starts it, and does not wait. It ends with whoever tests it."""
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.name}"],
+                guarded(sys.executable, "-m", f"services.{self.name}"),
                 env=dict(self._environment),
                 stdout=out,
                 stderr=subprocess.STDOUT,
