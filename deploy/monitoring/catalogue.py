@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deploy.monitoring import outside
 from gateway import metrics as of_gateway
+from gateway.live import measures as of_subscriptions
 from services.rewards import metrics as of_rewards
 from services.shared.metrics import catalogue as of_all
 from services.shared.metrics.definition import Definition, Kind
 
 OWNERS: Mapping[str, Sequence[Definition]] = {
     "Every process, or every service": tuple(of_all.definitions(of_all)),
-    "The gateway": tuple(of_all.definitions(of_gateway)),
+    "The gateway": (*of_all.definitions(of_gateway), *of_all.definitions(of_subscriptions)),
     "The rewards service": tuple(of_all.definitions(of_rewards)),
 }
 # Prometheus makes it itself, of each process that it reads.
