@@ -16,7 +16,9 @@ _ALLOWED = (
     (b"access-control-allow-methods", b"GET, POST"),
     (
         b"access-control-allow-headers",
-        b"accept, authorization, content-type, last-event-id, traceparent, tracestate, x-request-id",
+        # Apollo's clients say of their own accord who they are; observers in browsers send what they trace by.
+        b"accept, apollo-require-preflight, apollographql-client-name, apollographql-client-version, authorization, "
+        b"baggage, content-type, last-event-id, traceparent, tracestate, x-request-id",
     ),
     (b"access-control-max-age", str(_MAX_AGE_SECONDS).encode()),
 )

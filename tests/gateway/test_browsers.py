@@ -51,6 +51,13 @@ async def test_pages_of_a_brand_may_ask_and_read(declared: Gateway, world: World
     assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, SHOP)
 
 
+async def test_pages_may_send_what_their_clients_send_of_their_own_accord(declared: Gateway):
+    answer = await declared.http.options("/graphql", headers={"Origin": SHOP, **PREFLIGHT})
+    of_apollo = {"apollographql-client-name", "apollographql-client-version", "apollo-require-preflight"}
+    of_opentelemetry = {"traceparent", "tracestate", "baggage"}
+    assert of_apollo | of_opentelemetry <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+
+
 @pytest.mark.parametrize("origin", [EVIL, "null", "https://shop.example.evil.example", "http://shop.example", "*"])
 async def test_other_pages_may_not(declared: Gateway, world: World, origin: str):
     first = await declared.http.options("/graphql", headers={"Origin": origin, **PREFLIGHT})
