@@ -21,6 +21,9 @@ _WORTH_COMPRESSING = 1_400
 # Compressing more than this would keep everybody else waiting.
 _COMPRESSED_AT_ONCE = 128 << 10
 _LEVEL = 3
+# Of an error: graphql-core's repeat what was sent, and name each place of it, however much that is.
+_LONGEST_MESSAGE = 1_000
+_MOST_LOCATIONS = 20
 
 
 @lru_cache(maxsize=256)
@@ -97,7 +100,7 @@ def formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]
     """An error as it is answered; what nobody expected is logged whole and told as a trace id."""
     cause = error.original_error
     if cause is None or isinstance(cause, GraphQLError):
-        told = FieldError(code, error.message)
+        told = FieldError(code, _bounded(error.message))
     else:
         expected = field_error(cause)
         if expected is None:
@@ -105,10 +108,14 @@ def formatted(error: GraphQLError, code: str, request_id: str) -> dict[str, Any]
         told = expected or masked()
     formatted = error_body(told, request_id)
     if error.locations:
-        formatted["locations"] = [location.formatted for location in error.locations]
+        formatted["locations"] = [location.formatted for location in error.locations[:_MOST_LOCATIONS]]
     if error.path:
         formatted["path"] = error.path
     return formatted
+
+
+def _bounded(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."
 
 
 def error_body(error: FieldError, request_id: str) -> dict[str, Any]:

@@ -318,6 +318,24 @@ async def test_a_number_of_any_length_is_the_document_s_fault(gateway: Gateway):
     assert answer["errors"][0]["locations"] == [{"line": 1, "column": 19}]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"query": "query Q { viewer { kind } }", "operationName": "x" * 200_000},
+        {"query": "{ partner(" + "id: 1 " * 900 + ") { id } }"},
+        {"query": "mutation { setConsent(input: {" + " ".join(f"a{n}: 1" for n in range(900)) + "}) { __typename } }"},
+    ],
+)
+async def test_errors_do_not_repeat_all_that_was_sent(gateway: Gateway, body: dict[str, str]):
+    response = await send(
+        gateway, GRAPHQL, method="POST", json=body, headers={"Authorization": f"Bearer {gateway.operator()}"}
+    )
+    assert response.status_code == 400
+    for error in response.json()["errors"]:
+        assert len(error["message"]) < 1_010
+        assert len(error.get("locations", [])) <= 20
+
+
 async def test_lists_of_requests_are_answered_where_that_is_switched_on(
     alliance: FakeAlliance, keys: Path, world: World
 ):
