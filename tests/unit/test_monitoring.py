@@ -68,6 +68,15 @@ def test_metrics_have_names_of_their_own():
     assert len({each.prometheus_name for each in everything}) == len(everything)
 
 
+def test_every_metric_is_in_the_catalogue():
+    sources = [
+        path.read_text() for folder in ("gateway", "services") for path in (DEPLOY.parent / folder).rglob("*.py")
+    ]
+    named = {name for text in sources for name in re.findall(r'= (?:counter|gauge|histogram)\(\s*"([a-z._]+)"', text)}
+    assert len(named) > 50
+    assert named == {each.name for each in catalogue.everything()}
+
+
 def test_names_in_an_expression():
     expression = 'sum by (le, a_b) (rate(x_bucket{job="y_total"}[5m])) / ignoring (c) z:d_5m > bool 0.5 and up == 1e3'
     assert names_in(expression) == {"x_bucket", "z:d_5m", "up"}
