@@ -6,6 +6,8 @@ read at ALLIANCE_METRICS_LISTEN. Metrics and logs go by OTLP, too, where OTEL_ME
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from grpc import aio
@@ -25,6 +27,8 @@ from services.shared.metrics.prometheus import Endpoint, Exposition
 _METRICS_PERIOD_MILLIS = "60000"
 _SPANS_AT_ONCE = "128"
 _SWITCH_SECONDS = 0.0005
+# How long a process that ends goes on sending what it has counted and traced.
+FAREWELL_SECONDS = 5.0
 
 
 class Telemetry:
@@ -35,11 +39,13 @@ class Telemetry:
         provider: TracerProvider | None = None,
         meter: Meter | None = None,
         stops: Sequence[Callable[[], None]] = (),
+        farewell_seconds: float = FAREWELL_SECONDS,
     ) -> None:
-        """`stops` are called at the end, to send what is still waiting."""
+        """`stops` are called at the end, to send what is still waiting, for which there is so much time."""
         self.provider = provider
         self.meter = meter or Meter()
         self._stops = stops
+        self._farewell_seconds = farewell_seconds
 
     @property
     def tracing(self) -> bool:
@@ -54,11 +60,18 @@ class Telemetry:
         return (aio_server_interceptor(tracer_provider=self.provider),)  # type: ignore[no-untyped-call]
 
     def stop(self) -> None:
-        """Sends what is still waiting."""
-        if self.provider is not None:
-            self.provider.shutdown()
-        for stop in self._stops:
-            stop()
+        """Sends what is still waiting, all at once; what nobody takes in time is lost, rather than that the process is
+        killed while it waits for a collector that is away (the SDK's own patience is half a minute, one after another).
+        """
+        stops = [*([self.provider.shutdown] if self.provider is not None else []), *self._stops]
+        threads = [threading.Thread(target=stop, name="farewell", daemon=True) for stop in stops]
+        until = time.monotonic() + self._farewell_seconds
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0))
+        if left := sum(thread.is_alive() for thread in threads):
+            log.warning("telemetry could not be sent in time", unfinished=left, seconds=self._farewell_seconds)
 
 
 def start(service: str, log_level: str = "INFO", metrics_listen: str = "") -> Telemetry:
@@ -106,7 +119,8 @@ def _provider(resource: Resource) -> TracerProvider:
     from services.shared.spans_otlp import SpanExporter
 
     # The sampler is the standard variables' business too: OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
-    provider = TracerProvider(resource=resource)
+    # It ends with the rest of the telemetry, and not once more, without a bound, when the interpreter does.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     # Spans are sent from a thread of their own, which has the interpreter meanwhile: for as long as one lot takes, and
     # for 5 ms at a time, unless that is said otherwise; nobody is answered during that.
     at_once = int(os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or _SPANS_AT_ONCE)

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from deploy.checks.references.settings import settings_of, values_of
 from deploy.checks.resources import Container, Overlay, Workload
+from services.shared.telemetry import FAREWELL_SECONDS
 
 # After its grace a process closes its connections and sends its last traces.
-_FAREWELL_SECONDS = 10
+_CLOSING_SECONDS = 5
 _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
@@ -32,7 +33,7 @@ def _of_stop(workload: Workload, container: Container, overlay: Overlay) -> Iter
         grace = float(values_of(container, overlay).get("ALLIANCE_STOP_GRACE_SECONDS") or default)
     except ValueError:
         return  # The check of settings tells of it.
-    needed = pause + grace + _FAREWELL_SECONDS
+    needed = pause + grace + _CLOSING_SECONDS + FAREWELL_SECONDS
     granted = workload.pod.get("terminationGracePeriodSeconds", 30)
     if granted < needed:
         yield f"{workload.title} is killed after {granted} s, its stop may take {needed:.0f} s"
