@@ -92,7 +92,7 @@ async def main() -> None:
         },
         observed,
     )
-    jobs = [ledger.run, relay.run, sweeper.run, watches.run, tail.run, changes.run, watch.run]
+    jobs = [ledger.run, relay.run, sweeper.run, settlements.tidy, watches.run, tail.run, changes.run, watch.run]
     await server.run(prepare=prepare, ping=database.ping, jobs=jobs)
     await client.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 from services.rewards.domain.moments import millis, moment
@@ -19,6 +20,7 @@ from services.shared.telemetry import log
 T = TypeVar("T")
 _LINES_AT_ONCE = 1_000
 _LONGEST_WAIT_SECONDS = 60.0
+_ABANDONED = timedelta(minutes=10)  # without coming further
 _TIME_TO_ANSWER = 0.8  # of what a call has left: the rest is for telling that it takes longer
 
 
@@ -70,15 +72,18 @@ class Settlements:
         The transaction begins with the settlement itself: before it, lines are stored that nobody sees without it.
         """
         await self._sweep()
-        # In this order: what the last settlement covers is in the log, so that the cut cannot lie before it.
+        # In this order: what the last settlement covers is in the log, so that the cut cannot lie before it; nor can
+        # its time, though the clock may be behind that of the replica which made the last one.
         last = await self._store.last()
-        cut = await self._ledger.cut(millis(self._clock()))
+        now = max(self._clock(), last.until) if last else self._clock()
+        cut = await self._ledger.cut(millis(now))
         if last is None:
             began = await self._ledger.began()
             since = moment(cut.at if began is None else began - 1)
         else:
             since = last.until
         id = new_id("settlement")
+        await self._store.begin(id, self._clock())
         netting = Netting({position.partner_id: position.carried_micros for position in last.positions} if last else {})
         chunk: list[Line] = []
         async for spend in self._ledger.spends(last.heads if last else {}, cut.heads):
@@ -102,9 +107,16 @@ class Settlements:
         return settlement
 
     async def _store_lines(self, id: str, netting: Netting, chunk: Sequence[Line]) -> None:
-        await self._store.add_lines(id, netting.lines, chunk)
+        await self._store.add_lines(id, netting.lines, chunk, self._clock())
         for line in chunk:
             netting.add(line)
+
+    async def tidy(self) -> None:
+        """A job of the server: removes what settlements have stored that came to no end, as after a crash."""
+        while True:
+            if found := await self._store.discard(self._clock() - _ABANDONED):
+                log.info("settlements that came to no end are discarded", settlements=found)
+            await asyncio.sleep(_ABANDONED.total_seconds())
 
     async def get(self, ids: Sequence[str]) -> list[Settlement]:
         """Those found."""
