@@ -36,9 +36,15 @@ class Connection(Generic[Node]):
     page_info: PageInfo = value("Where the page begins and ends.")
 
 
-def within(happened: str) -> list[StrawberryArgument]:
-    """The arguments for a stretch of time; `happened` says of what moment it is: handed in, asked for."""
+def within(happened: str, *, border: bool = False) -> list[StrawberryArgument]:
+    """The arguments for a stretch of time; `happened` says of what moment it is: handed in, asked for.
+
+    `border`: the moments are those of ids, which were made some milliseconds sooner or later.
+    """
+    told = " What happened within milliseconds of it may be on either side, and is never on both." if border else ""
     return [
-        argument("since", DateTime | None, f"Only what was {happened} at this moment or later."),
-        argument("until", DateTime | None, f"Only what was {happened} before this moment; it has to be after `since`."),
+        argument("since", DateTime | None, f"Only what was {happened} at this moment or later.{told}"),
+        argument(
+            "until", DateTime | None, f"Only what was {happened} before this moment; it has to be after `since`.{told}"
+        ),
     ]

@@ -198,10 +198,18 @@ class Member(Node):
         sources.carbon_totals, "What the member has avoided in all.", on="id", rule=MEMBER
     )
     acts: Connection[Act] | None = connection(
-        sources.acts_of_member, "What the member did, newest first.", on="id", rule=MEMBER
+        sources.acts_of_member,
+        "What the member did, newest first.",
+        on="id",
+        filters=within("recorded", border=True),
+        rule=MEMBER,
     )
     claims: Connection[Claim] | None = connection(
-        sources.claims_of_member, "What the member was credited with, newest first.", on="id", rule=MEMBER
+        sources.claims_of_member,
+        "What the member was credited with, newest first.",
+        on="id",
+        filters=within("credited", border=True),
+        rule=MEMBER,
     )
     drop_offs: Connection[DropOffType] | None = connection(
         drop_offs_of_member,

@@ -8,7 +8,8 @@ import strawberry
 from alliance.common.v1 import money_pb2
 from alliance.partners.v1 import partners_pb2 as pb
 from gateway.access import INHERITED, PUBLIC, of_partner
-from gateway.accounts.types import ActKind
+from gateway.accounts.sources import acts_of_partner, claims_of_partner, members_of_partner
+from gateway.accounts.types import Act, ActKind, ActStatus, Claim, Member
 from gateway.connections import Connection, within
 from gateway.engine.declare import argument, connection, enum_value, federated, join, value
 from gateway.logistics.sources import drop_offs_of_partner
@@ -169,6 +170,29 @@ class Partner(Node):
     )
     points: PartnerPointsType | None = join(
         partner_points, "What it has issued, and what became of it.", on="id", rule=ITSELF
+    )
+    members: Connection[Member] | None = connection(
+        members_of_partner,
+        "The members that let it see their data now, who joined first comes first.",
+        on="id",
+        rule=ITSELF,
+    )
+    acts: Connection[Act] | None = connection(
+        acts_of_partner,
+        "What it reported, or its machines recorded, newest first.",
+        on="id",
+        filters=[
+            *within("recorded", border=True),
+            argument("status", ActStatus | None, "Only those of which this came."),
+        ],
+        rule=ITSELF,
+    )
+    claims: Connection[Claim] | None = connection(
+        claims_of_partner,
+        "What was credited by its reports, newest first.",
+        on="id",
+        filters=within("credited", border=True),
+        rule=ITSELF,
     )
     drop_offs: Connection[DropOffType] | None = connection(
         drop_offs_of_partner,

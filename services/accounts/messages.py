@@ -4,7 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from alliance.accounts.v1 import accounts_pb2 as pb
-from services.accounts.domain.acts import Act, ActCount, ActKind, CarbonTotal, Claim, ClaimSum, Factor, KindImpact
+from services.accounts.domain.acts import (
+    Act,
+    ActCount,
+    ActKind,
+    ActStatus,
+    CarbonTotal,
+    Claim,
+    ClaimSum,
+    Factor,
+    KindImpact,
+)
 from services.accounts.domain.members import Consent, Identity, Member
 from services.accounts.service.acts import DropOff, ReportedAct
 from services.shared import checks
@@ -97,6 +107,15 @@ def act(found: Act) -> pb.Act:
         new_co2e_mg=found.new_co2e_mg,
         drop_off_id=found.drop_off_id,
     )
+
+
+def to_status(number: int) -> ActStatus | None:
+    """None if none is said; FieldInvalid for what is no status."""
+    if not number:
+        return None
+    if not (name := enum_name(pb.ActStatus, number, _STATUS)):
+        raise checks.FieldInvalid("status", "needs what may come of an act, or nothing.")
+    return ActStatus(name)
 
 
 def claim(found: Claim) -> pb.Claim:

@@ -14,7 +14,7 @@ from services.shared import checks
 from services.shared.idempotency import Idempotency
 from services.shared.identity import current_caller
 from services.shared.mongo import Transaction
-from services.shared.pages import PageQuery
+from services.shared.pages import PageQuery, between_ids
 from services.shared.proto import timestamp
 
 Context = Any
@@ -48,6 +48,15 @@ class AccountsRpc(AccountsServiceServicer):
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         page = await self._members.page(PageQuery.of(request.page))
         return pb.ListMembersResponse(members=map(messages.member, page.rows), page_info=page.info())
+
+    async def BatchListPartnerMembers(
+        self, request: pb.BatchListPartnerMembersRequest, context: Context
+    ) -> pb.BatchListPartnerMembersResponse:
+        pages = await self._members.partner_pages(request.partner_ids, PageQuery.of(request.page))
+        answer = pb.BatchListPartnerMembersResponse()
+        for partner_id, page in pages.items():
+            answer.partners.add(partner_id=partner_id, members=map(messages.member, page.rows), page_info=page.info())
+        return answer
 
     async def CreateLinkCode(self, request: pb.CreateLinkCodeRequest, context: Context) -> pb.CreateLinkCodeResponse:
         async def effect(tx: Transaction) -> pb.CreateLinkCodeResponse:
@@ -143,10 +152,24 @@ class AccountsRpc(AccountsServiceServicer):
         return pb.BatchGetActsByDropOffResponse(acts=map(messages.act, found))
 
     async def BatchListActs(self, request: pb.BatchListActsRequest, context: Context) -> pb.BatchListActsResponse:
-        pages = await self._acts.act_pages(request.member_ids, PageQuery.of(request.page))
+        pages = await self._acts.act_pages(
+            request.member_ids, PageQuery.of(request.page), between_ids(request.period, "act")
+        )
         answer = pb.BatchListActsResponse()
         for member_id, page in pages.items():
             answer.members.add(member_id=member_id, acts=map(messages.act, page.rows), page_info=page.info())
+        return answer
+
+    async def BatchListPartnerActs(
+        self, request: pb.BatchListPartnerActsRequest, context: Context
+    ) -> pb.BatchListPartnerActsResponse:
+        status = messages.to_status(request.status)
+        pages = await self._acts.partner_act_pages(
+            request.partner_ids, status, PageQuery.of(request.page), between_ids(request.period, "act")
+        )
+        answer = pb.BatchListPartnerActsResponse()
+        for partner_id, page in pages.items():
+            answer.partners.add(partner_id=partner_id, acts=map(messages.act, page.rows), page_info=page.info())
         return answer
 
     async def BatchGetClaims(self, request: pb.BatchGetClaimsRequest, context: Context) -> pb.BatchGetClaimsResponse:
@@ -154,10 +177,23 @@ class AccountsRpc(AccountsServiceServicer):
         return pb.BatchGetClaimsResponse(claims=map(messages.claim, await self._acts.claims(request.ids)))
 
     async def BatchListClaims(self, request: pb.BatchListClaimsRequest, context: Context) -> pb.BatchListClaimsResponse:
-        pages = await self._acts.claim_pages(request.member_ids, PageQuery.of(request.page))
+        pages = await self._acts.claim_pages(
+            request.member_ids, PageQuery.of(request.page), between_ids(request.period, "claim")
+        )
         answer = pb.BatchListClaimsResponse()
         for member_id, page in pages.items():
             answer.members.add(member_id=member_id, claims=map(messages.claim, page.rows), page_info=page.info())
+        return answer
+
+    async def BatchListPartnerClaims(
+        self, request: pb.BatchListPartnerClaimsRequest, context: Context
+    ) -> pb.BatchListPartnerClaimsResponse:
+        pages = await self._acts.partner_claim_pages(
+            request.partner_ids, PageQuery.of(request.page), between_ids(request.period, "claim")
+        )
+        answer = pb.BatchListPartnerClaimsResponse()
+        for partner_id, page in pages.items():
+            answer.partners.add(partner_id=partner_id, claims=map(messages.claim, page.rows), page_info=page.info())
         return answer
 
     async def BatchGetCarbonTotals(

@@ -63,7 +63,8 @@ class PartnersRpc(PartnersServiceServicer):
         return pb.BatchGetPartnersResponse(partners=map(messages.partner, await self._partners.get(request.ids)))
 
     async def ListPartners(self, request: pb.ListPartnersRequest, context: Context) -> pb.ListPartnersResponse:
-        page = await self._partners.page(PageQuery.of(request.page))
+        status = messages.to_status(request.status) if request.status else None
+        page = await self._partners.page(status, PageQuery.of(request.page))
         return pb.ListPartnersResponse(partners=map(messages.partner, page.rows), page_info=page.info())
 
     async def CreateApiClient(self, request: pb.CreateApiClientRequest, context: Context) -> pb.CreateApiClientResponse:

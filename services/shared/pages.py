@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from alliance.common.v1.page_pb2 import PageInfo, PageRequest, Period
 from services.shared import checks
 from services.shared.errors import InvalidArgument
+from services.shared.ids import first_id
 from services.shared.mongo import Collection, Document
 
 T = TypeVar("T")
@@ -83,17 +84,22 @@ def time_order(at: datetime, id: str) -> str:
 
 def between_times(period: Period) -> Between:
     """The stretch of a list ordered by `time_order` that happened in the period; PeriodEmpty, FieldInvalid."""
+    # An order without an id is what all rows of its millisecond are behind.
+    return _between(period, lambda at: time_order(max(at, _EPOCH), ""))
+
+
+def between_ids(period: Period, prefix: str) -> Between:
+    """The stretch of a list ordered by ids of this prefix that were made in the period; PeriodEmpty, FieldInvalid."""
+    return _between(period, lambda at: first_id(prefix, at))
+
+
+def _between(period: Period, order: Callable[[datetime], str]) -> Between:
     since, until = [
         checks.moment(getattr(period, name), name) if period.HasField(name) else None for name in ("since", "until")
     ]
     if since is not None and until is not None and since >= until:
         raise PeriodEmpty("`since` has to be before `until`.", field="since")
-    return Between(_from(since) if since else "", _from(until) if until else "")
-
-
-def _from(at: datetime) -> str:
-    """What all rows of this millisecond are behind, and all earlier ones before."""
-    return time_order(max(at, _EPOCH), "")
+    return Between(order(since) if since else "", order(until) if until else "")
 
 
 async def page_of_each(owners: Iterable[str], page: Callable[[str], Awaitable[T]]) -> dict[str, T]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -224,6 +225,27 @@ async def test_a2_words_at_the_same_time_leave_one(accounts: AccountsClient):
     listed = await accounts.call(accounts.stub.BatchListConsents, pb.BatchListConsentsRequest(member_ids=[ada]))
     (consent,) = listed.members[0].consents
     assert consent.granted == await sees(accounts, NOODLES, ada)
+
+
+async def test_a2_a_brand_lists_the_members_that_let_it_see_their_data_now(accounts: AccountsClient):
+    brand, other = new_id("partner"), new_id("partner")
+    people = [await enrolled(accounts) for _ in range(4)]
+    for person in people:
+        await consented(accounts, person, brand, person != people[3])
+    await consented(accounts, people[0], other, True)
+
+    async def listed(**page: Any) -> dict[str, list[str]]:
+        request = pb.BatchListPartnerMembersRequest(partner_ids=[brand, other], page=page)
+        answer = await accounts.call(accounts.stub.BatchListPartnerMembers, request)
+        return {found.partner_id: [row.id for row in found.members] for found in answer.partners}
+
+    assert await listed() == {brand: people[:3], other: people[:1]}
+    request = pb.BatchListPartnerMembersRequest(partner_ids=[brand], page={"first": 2})
+    (page,) = (await accounts.call(accounts.stub.BatchListPartnerMembers, request)).partners
+    assert ([row.id for row in page.members], page.page_info.has_next_page) == (people[:2], True)
+    assert (await listed(after=page.page_info.cursors[-1]))[brand] == people[2:3]
+    await consented(accounts, people[1], brand, False)
+    assert (await listed())[brand] == [people[0], people[2]]
 
 
 async def test_who_is_no_member_has_no_word(accounts: AccountsClient):

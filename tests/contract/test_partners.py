@@ -65,6 +65,21 @@ async def test_p1_status_moves_only_as_the_lifecycle_allows(partners: PartnersCl
     await refused(FailedPrecondition, move(pb.PARTNER_STATUS_APPROVED))
 
 
+async def test_partners_are_listed_by_where_they_are_in_their_life(partners: PartnersClient):
+    waiting, active = [(await applied(partners, name)).id for name in ("Late Laundry", "Early Eatery")]
+    await moved(partners, active, pb.PARTNER_STATUS_APPROVED)
+    for status, there, not_there in (
+        (pb.PARTNER_STATUS_APPLIED, waiting, active),
+        (pb.PARTNER_STATUS_APPROVED, active, waiting),
+    ):
+        request = pb.ListPartnersRequest(page={"first": 100}, status=status)
+        answer = await partners.call(partners.stub.ListPartners, request, caller=OPERATOR)
+        assert {row.status for row in answer.partners} == {status}
+        ids = [row.id for row in answer.partners]
+        assert there in ids
+        assert not_there not in ids
+
+
 async def test_a_repeated_move_is_answered_again_and_made_once(partners: PartnersClient):
     brand = await applied(partners)
     request = pb.SetPartnerStatusRequest(

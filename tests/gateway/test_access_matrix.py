@@ -108,6 +108,10 @@ def world(alliance: FakeAlliance) -> World:
     redemption.lots.add(issuer_partner_id=world.other_brand, points=10)
     rewards.wallets[world.member].lots[0].CopyFrom(rewards.earnings[world.claim].lots[1])
     alliance.accounts.consents[world.brand, world.member] = False
+    # Somebody else, so that the brand has a member in its list.
+    agreeing = new_id("member")
+    alliance.accounts.members[agreeing] = accounts_pb2.Member(id=agreeing)
+    alliance.accounts.consents[world.brand, agreeing] = True
     for store in (alliance.accounts, alliance.partners, alliance.logistics, rewards):
         for rows in vars(store).values():
             kept = rows.values() if isinstance(rows, dict) else rows if isinstance(rows, list) else ()

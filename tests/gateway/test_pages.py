@@ -3,6 +3,7 @@
 from typing import Any
 
 from alliance.accounts.v1 import accounts_pb2
+from alliance.partners.v1 import partners_pb2
 from services.shared.ids import new_id
 from tests.gateway.conftest import Gateway, World
 from tests.gateway.fakes import FakeAlliance
@@ -139,3 +140,27 @@ async def test_a_till_sees_what_a_voucher_is_good_for_before_it_takes_it_in(
     for token in (gateway.member(world.member), gateway.operator(), None):
         answer = await gateway.ask(query, token, code="SECRET")
         assert answer["errors"][0]["extensions"]["code"] == ("FORBIDDEN" if token else "UNAUTHENTICATED")
+
+
+CONSOLE = """
+query ($status: ActStatus, $life: PartnerStatus) {
+  viewer { partner { members { nodes { id displayName } } acts(status: $status) { nodes { id status } }
+    claims { nodes { id co2eMg } } } }
+  partners(status: $life, first: 100) { nodes { status } }
+}
+"""
+
+
+async def test_a_brand_lists_its_members_acts_and_claims(gateway: Gateway, alliance: FakeAlliance, world: World):
+    alliance.accounts.consents[world.brand, world.member] = True
+    alliance.partners.partners[world.other_brand].status = partners_pb2.PARTNER_STATUS_SUSPENDED
+    data = await gateway.data(CONSOLE, gateway.partner(world.brand), status="CREDITED", life="SUSPENDED")
+    assert data["viewer"]["partner"] == {
+        "members": {"nodes": [{"id": world.member, "displayName": "Ada"}]},
+        "acts": {"nodes": [{"id": world.act, "status": "CREDITED"}]},
+        "claims": {"nodes": [{"id": world.claim, "co2eMg": 14_850}]},
+    }
+    assert {node["status"] for node in data["partners"]["nodes"]} == {"SUSPENDED"}
+    data = await gateway.data(CONSOLE, gateway.partner(world.brand), status="CAPPED")
+    assert data["viewer"]["partner"]["acts"]["nodes"] == []
+    assert len(data["partners"]["nodes"]) > 1

@@ -13,6 +13,7 @@ from services.accounts.domain.acts import (
     Act,
     ActCount,
     ActKind,
+    ActStatus,
     CarbonTotal,
     Claim,
     ClaimSum,
@@ -28,7 +29,7 @@ from services.shared import checks
 from services.shared.clock import Clock
 from services.shared.ids import new_id
 from services.shared.mongo import Transaction
-from services.shared.pages import Page, PageQuery, page_of_each
+from services.shared.pages import Between, Page, PageQuery, page_of_each
 
 T = TypeVar("T")
 Announce = Callable[[Transaction, Sequence[Claim]], Awaitable[None]]
@@ -172,17 +173,31 @@ class Acts:
         """Those found."""
         return await self._store.acts_of_drop_offs(drop_off_ids)
 
-    async def act_pages(self, member_ids: Sequence[str], query: PageQuery) -> dict[str, Page[Act]]:
+    async def act_pages(self, member_ids: Sequence[str], query: PageQuery, between: Between) -> dict[str, Page[Act]]:
         """The same page of each member's acts, latest recorded first."""
-        return await _pages(member_ids, lambda member_id: self._store.act_page(member_id, query))
+        return await _pages(member_ids, lambda id: self._store.act_page(id, query, between))
+
+    async def partner_act_pages(
+        self, partner_ids: Sequence[str], status: ActStatus | None, query: PageQuery, between: Between
+    ) -> dict[str, Page[Act]]:
+        """The same page of each partner's acts, latest recorded first; only those of which this came, if it is said."""
+        return await _pages(partner_ids, lambda id: self._store.partner_act_page(id, status, query, between))
 
     async def claims(self, ids: Collection[str]) -> list[Claim]:
         """Those found."""
         return await self._store.claims(ids)
 
-    async def claim_pages(self, member_ids: Sequence[str], query: PageQuery) -> dict[str, Page[Claim]]:
+    async def claim_pages(
+        self, member_ids: Sequence[str], query: PageQuery, between: Between
+    ) -> dict[str, Page[Claim]]:
         """The same page of each member's claims, latest recorded first."""
-        return await _pages(member_ids, lambda member_id: self._store.claim_page(member_id, query))
+        return await _pages(member_ids, lambda id: self._store.claim_page(id, query, between))
+
+    async def partner_claim_pages(
+        self, partner_ids: Sequence[str], query: PageQuery, between: Between
+    ) -> dict[str, Page[Claim]]:
+        """The same page of each partner's claims, latest recorded first."""
+        return await _pages(partner_ids, lambda id: self._store.partner_claim_page(id, query, between))
 
     async def totals(self, member_ids: Collection[str]) -> list[CarbonTotal]:
         """One for each member asked for, in that order."""
@@ -202,10 +217,10 @@ class Acts:
         return await self._store.act_counts(), await self._store.claim_sums()
 
 
-async def _pages(member_ids: Sequence[str], page: Callable[[str], Awaitable[Page[T]]]) -> dict[str, Page[T]]:
-    checks.batch(member_ids, _LARGEST_PAGES)
+async def _pages(owner_ids: Sequence[str], page: Callable[[str], Awaitable[Page[T]]]) -> dict[str, Page[T]]:
+    checks.batch(owner_ids, _LARGEST_PAGES)
     # Acts that name nobody have an empty member id; nobody may ask for them as a member's.
-    return await page_of_each(filter(None, member_ids), page)
+    return await page_of_each(filter(None, owner_ids), page)
 
 
 def _checked_report(report: ReportedAct, at: str) -> ReportedAct:

@@ -2,7 +2,7 @@
 
 import secrets
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from services.accounts.domain.members import (
@@ -22,11 +22,12 @@ from services.shared.clock import Clock
 from services.shared.errors import NotFound, ResourceExhausted
 from services.shared.ids import new_id
 from services.shared.mongo import Transaction
-from services.shared.pages import Page, PageQuery
+from services.shared.pages import Page, PageQuery, page_of_each
 
 _LONGEST_NAME = 80
 _LONGEST_CUSTOMER_NUMBER = 64
 _CONSENTS = 1_000
+_LARGEST_PAGES = 200
 
 
 class MemberNotFound(NotFound):
@@ -109,6 +110,17 @@ class Members:
     async def page(self, query: PageQuery) -> Page[Member]:
         """All members, oldest first."""
         return await self._store.member_page(query)
+
+    async def partner_pages(self, partner_ids: Sequence[str], query: PageQuery) -> Mapping[str, Page[Member]]:
+        """Of those that let each of at most 200 partners see their data now, oldest member first."""
+        checks.batch(partner_ids, _LARGEST_PAGES)
+        pages = await page_of_each(partner_ids, lambda id: self._store.consenting_page(id, query))
+        wanted = {id for page in pages.values() for id in page.rows}
+        found = {member.id: member for member in await self._store.members(wanted)} if wanted else {}
+        return {
+            partner_id: Page([found[id] for id in page.rows], page.orders, page.has_next)
+            for partner_id, page in pages.items()
+        }
 
     async def find_identities(self, keys: Sequence[tuple[str, str]]) -> list[Identity]:
         """Those found, by partner and customer number."""

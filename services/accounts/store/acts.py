@@ -14,7 +14,7 @@ from services.accounts.domain.caps import CapKey
 from services.accounts.domain.decisions import OLDEST_ACT, Decision, Report
 from services.accounts.store.impact import ImpactStore
 from services.shared.mongo import Database, Document, Indexes, LostRace, Transaction, racing
-from services.shared.pages import Page, PageQuery, find_page
+from services.shared.pages import Between, Page, PageQuery, find_page
 
 _KEEP_CAPS_SECONDS = int(OLDEST_ACT.total_seconds()) + 2 * 86_400
 _KINDS = [kind.value for kind in ActKind]
@@ -24,12 +24,15 @@ INDEXES: Indexes = {
         IndexModel([("event_id", 1)], unique=True, sparse=True),
         IndexModel([("drop_off_id", 1)], sparse=True),
         IndexModel([("member_id", 1), ("_id", 1)]),
+        IndexModel([("partner_id", 1), ("_id", 1)]),
+        IndexModel([("partner_id", 1), ("status", 1), ("_id", 1)]),
         IndexModel([("kind", 1), ("reason", 1)]),
     ],
     "claims": [
         IndexModel([("key", 1)], unique=True),
         IndexModel([("box_key", 1)], unique=True, sparse=True),
         IndexModel([("member_id", 1), ("_id", 1)]),
+        IndexModel([("partner_id", 1), ("_id", 1)]),
         IndexModel([("kind", 1), ("partner_id", 1), ("co2e_mg", 1)]),
     ],
     # An act of a day can come in for OLDEST_ACT; after that nobody asks for the counter.
@@ -124,18 +127,35 @@ class ActStore:
         """Those found."""
         return [_act(row) async for row in self._acts.find({"drop_off_id": {"$in": list(drop_off_ids)}})]
 
-    async def act_page(self, member_id: str, query: PageQuery) -> Page[Act]:
-        """Latest recorded first: ids sort by time."""
-        page = await find_page(self._acts, {"member_id": member_id}, query, order="_id")
+    async def act_page(self, member_id: str, query: PageQuery, between: Between) -> Page[Act]:
+        """A member's, latest recorded first: ids sort by time."""
+        return await self._act_page({"member_id": member_id}, query, between)
+
+    async def partner_act_page(
+        self, partner_id: str, status: ActStatus | None, query: PageQuery, between: Between
+    ) -> Page[Act]:
+        """Those of a partner, or those of them of which this came; latest recorded first."""
+        in_state = {"status": status} if status else {}
+        return await self._act_page({"partner_id": partner_id, **in_state}, query, between)
+
+    async def _act_page(self, owner: Document, query: PageQuery, between: Between) -> Page[Act]:
+        page = await find_page(self._acts, owner, query, order="_id", between=between)
         return Page([_act(row) for row in page.rows], page.orders, page.has_next)
 
     async def claims(self, ids: Some[str]) -> list[Claim]:
         """Those found."""
         return [claim_of(row) async for row in self._claims.find({"_id": {"$in": list(ids)}})]
 
-    async def claim_page(self, member_id: str, query: PageQuery) -> Page[Claim]:
-        """Latest recorded first."""
-        page = await find_page(self._claims, {"member_id": member_id}, query, order="_id")
+    async def claim_page(self, member_id: str, query: PageQuery, between: Between) -> Page[Claim]:
+        """A member's, latest recorded first."""
+        return await self._claim_page({"member_id": member_id}, query, between)
+
+    async def partner_claim_page(self, partner_id: str, query: PageQuery, between: Between) -> Page[Claim]:
+        """Those that a partner's reports made, latest recorded first."""
+        return await self._claim_page({"partner_id": partner_id}, query, between)
+
+    async def _claim_page(self, owner: Document, query: PageQuery, between: Between) -> Page[Claim]:
+        page = await find_page(self._claims, owner, query, order="_id", between=between)
         return Page([claim_of(row) for row in page.rows], page.orders, page.has_next)
 
     async def totals(self, member_ids: Some[str]) -> list[CarbonTotal]:

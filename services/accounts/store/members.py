@@ -16,7 +16,10 @@ INDEXES: Indexes = {
     "members": [IndexModel([("order", 1)], unique=True)],
     # An identity's _id is "partner/number", a consent's "member/partner", a link code's "member/slot".
     "identities": [IndexModel([("member_id", 1), ("partner_id", 1)], unique=True)],
-    "consents": [IndexModel([("member_id", 1)])],
+    "consents": [
+        IndexModel([("member_id", 1)]),
+        IndexModel([("partner_id", 1), ("granted", 1), ("member_id", 1)]),
+    ],
     "link_codes": [IndexModel([("hash", 1)], unique=True)],
 }
 
@@ -88,6 +91,12 @@ class MemberStore:
         """Of all these members, by member and partner."""
         rows = self._consents.find({"member_id": {"$in": list(member_ids)}})
         return sorted([_consent(row) async for row in rows], key=lambda found: (found.member_id, found.partner_id))
+
+    async def consenting_page(self, partner_id: str, query: PageQuery) -> Page[str]:
+        """The ids of the members that let a partner see their data now, oldest first: ids sort by time."""
+        standing = {"partner_id": partner_id, "granted": True}
+        page = await find_page(self._consents, standing, query, descending=False, order="member_id")
+        return Page(page.orders, page.orders, page.has_next)
 
     async def consents(self, pairs: Some[tuple[str, str]]) -> list[Consent]:
         """Those found, by member and partner."""

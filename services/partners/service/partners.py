@@ -58,6 +58,6 @@ class Partners:
         """Those found."""
         return await self._store.several(ids)
 
-    async def page(self, query: PageQuery) -> Page[Partner]:
-        """All partners, by name."""
-        return await self._store.page(query)
+    async def page(self, status: PartnerStatus | None, query: PageQuery) -> Page[Partner]:
+        """By name; all partners, or those that are there in their life."""
+        return await self._store.page(status, query)

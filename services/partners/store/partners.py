@@ -17,7 +17,7 @@ INDEXES: Indexes = {
     "partners": [
         IndexModel([("name_key", 1)], unique=True),
         IndexModel([("order", 1)], unique=True),
-        IndexModel([("status", 1)]),
+        IndexModel([("status", 1), ("order", 1)]),
     ],
 }
 
@@ -95,9 +95,9 @@ class PartnerStore:
         rows = self._partners.find({"_id": {"$in": list(ids)}}, {"status": 1})
         return {row["_id"]: PartnerStatus(row["status"]) async for row in rows}
 
-    async def page(self, query: PageQuery) -> Page[Partner]:
-        """By name."""
-        page = await find_page(self._partners, {}, query, descending=False)
+    async def page(self, status: PartnerStatus | None, query: PageQuery) -> Page[Partner]:
+        """By name; all, or those that are there in their life."""
+        page = await find_page(self._partners, {"status": status} if status else {}, query, descending=False)
         return Page([_partner(row) for row in page.rows], page.orders, page.has_next)
 
     async def applications(self, at_most: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from alliance.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from services.shared.identity import current_caller
 from services.shared.ids import new_id
-from tests.gateway.fakes.recording import NOW, Stream, found, page_of
+from tests.gateway.fakes.recording import NOW, Stream, found, page_of, within
 
 
 class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
@@ -140,6 +140,30 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
         for id in request.member_ids:
             rows, info = page_of([act for act in self.acts.values() if act.member_id == id], request.page)
             answer.members.add(member_id=id, acts=rows, page_info=info)
+        return answer
+
+    async def BatchListPartnerActs(self, request: Any, _: Any) -> Any:
+        answer = accounts_pb2.BatchListPartnerActsResponse()
+        for id in request.partner_ids:
+            owned = [row for row in self.acts.values() if row.partner_id == id and request.status in (0, row.status)]
+            rows, info = page_of([row for row in owned if within(request.period, row.recorded_at)], request.page)
+            answer.partners.add(partner_id=id, acts=rows, page_info=info)
+        return answer
+
+    async def BatchListPartnerClaims(self, request: Any, _: Any) -> Any:
+        answer = accounts_pb2.BatchListPartnerClaimsResponse()
+        for id in request.partner_ids:
+            owned = [row for row in self.claims.values() if row.partner_id == id]
+            rows, info = page_of([row for row in owned if within(request.period, row.recorded_at)], request.page)
+            answer.partners.add(partner_id=id, claims=rows, page_info=info)
+        return answer
+
+    async def BatchListPartnerMembers(self, request: Any, _: Any) -> Any:
+        answer = accounts_pb2.BatchListPartnerMembersResponse()
+        for id in request.partner_ids:
+            granted = [member for (partner, member), given in self.consents.items() if partner == id and given]
+            rows, info = page_of(found(self.members, granted), request.page)
+            answer.partners.add(partner_id=id, members=rows, page_info=info)
         return answer
 
     async def BatchGetClaims(self, request: Any, _: Any) -> Any:

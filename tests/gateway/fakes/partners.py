@@ -42,7 +42,7 @@ class Partners(partners_pb2_grpc.PartnersServiceServicer):
         return partners_pb2.BatchGetPartnersResponse(partners=found(self.partners, request.ids))
 
     async def ListPartners(self, request: Any, _: Any) -> Any:
-        rows, info = page_of(list(self.partners.values()), request.page)
+        rows, info = page_of([row for row in self.partners.values() if request.status in (0, row.status)], request.page)
         return partners_pb2.ListPartnersResponse(partners=rows, page_info=info)
 
     async def CreateApiClient(self, request: Any, _: Any) -> Any:

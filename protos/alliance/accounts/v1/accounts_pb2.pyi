@@ -521,6 +521,75 @@ class ListMembersResponse(_message.Message):
 Global___ListMembersResponse: _TypeAlias = ListMembersResponse  # noqa: Y015
 
 @_typing.final
+class BatchListPartnerMembersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partner_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def page(self) -> _page_pb2.PageRequest: ...
+    def __init__(
+        self,
+        *,
+        partner_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page: _page_pb2.PageRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "partner_ids", b"partner_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerMembersRequest: _TypeAlias = BatchListPartnerMembersRequest  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerMembersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PartnerMembers(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        MEMBERS_FIELD_NUMBER: _builtins.int
+        PAGE_INFO_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        @_builtins.property
+        def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
+        @_builtins.property
+        def page_info(self) -> _page_pb2.PageInfo: ...
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            members: _abc.Iterable[Global___Member] | None = ...,
+            page_info: _page_pb2.PageInfo | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["page_info", b"page_info"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "page_info", b"page_info", "partner_id", b"partner_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchListPartnerMembersResponse.PartnerMembers]: ...
+    def __init__(
+        self,
+        *,
+        partners: _abc.Iterable[Global___BatchListPartnerMembersResponse.PartnerMembers] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerMembersResponse: _TypeAlias = BatchListPartnerMembersResponse  # noqa: Y015
+
+@_typing.final
 class CreateLinkCodeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1176,19 +1245,25 @@ class BatchListActsRequest(_message.Message):
 
     MEMBER_IDS_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """Only those that the alliance learned of in it; what is within milliseconds of its borders may be on either side."""
+
     def __init__(
         self,
         *,
         member_ids: _abc.Iterable[_builtins.str] | None = ...,
         page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page", "period", b"period"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1240,6 +1315,85 @@ class BatchListActsResponse(_message.Message):
 Global___BatchListActsResponse: _TypeAlias = BatchListActsResponse  # noqa: Y015
 
 @_typing.final
+class BatchListPartnerActsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    status: Global___ActStatus.ValueType
+    """Only those of which this came; unspecified: all."""
+    @_builtins.property
+    def partner_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """As in BatchListActsRequest."""
+
+    def __init__(
+        self,
+        *,
+        partner_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
+        status: Global___ActStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "partner_ids", b"partner_ids", "period", b"period", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerActsRequest: _TypeAlias = BatchListPartnerActsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerActsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PartnerActs(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        ACTS_FIELD_NUMBER: _builtins.int
+        PAGE_INFO_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        @_builtins.property
+        def acts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Act]: ...
+        @_builtins.property
+        def page_info(self) -> _page_pb2.PageInfo: ...
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            acts: _abc.Iterable[Global___Act] | None = ...,
+            page_info: _page_pb2.PageInfo | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["page_info", b"page_info"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["acts", b"acts", "page_info", b"page_info", "partner_id", b"partner_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchListPartnerActsResponse.PartnerActs]: ...
+    def __init__(
+        self,
+        *,
+        partners: _abc.Iterable[Global___BatchListPartnerActsResponse.PartnerActs] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerActsResponse: _TypeAlias = BatchListPartnerActsResponse  # noqa: Y015
+
+@_typing.final
 class BatchGetClaimsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1285,19 +1439,25 @@ class BatchListClaimsRequest(_message.Message):
 
     MEMBER_IDS_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """Only those that were credited in it; what is within milliseconds of its borders may be on either side."""
+
     def __init__(
         self,
         *,
         member_ids: _abc.Iterable[_builtins.str] | None = ...,
         page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_ids", b"member_ids", "page", b"page", "period", b"period"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1347,6 +1507,81 @@ class BatchListClaimsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchListClaimsResponse: _TypeAlias = BatchListClaimsResponse  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerClaimsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partner_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def page(self) -> _page_pb2.PageRequest: ...
+    @_builtins.property
+    def period(self) -> _page_pb2.Period:
+        """As in BatchListClaimsRequest."""
+
+    def __init__(
+        self,
+        *,
+        partner_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page: _page_pb2.PageRequest | None = ...,
+        period: _page_pb2.Period | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "partner_ids", b"partner_ids", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerClaimsRequest: _TypeAlias = BatchListPartnerClaimsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListPartnerClaimsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PartnerClaims(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTNER_ID_FIELD_NUMBER: _builtins.int
+        CLAIMS_FIELD_NUMBER: _builtins.int
+        PAGE_INFO_FIELD_NUMBER: _builtins.int
+        partner_id: _builtins.str
+        @_builtins.property
+        def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___Claim]: ...
+        @_builtins.property
+        def page_info(self) -> _page_pb2.PageInfo: ...
+        def __init__(
+            self,
+            *,
+            partner_id: _builtins.str = ...,
+            claims: _abc.Iterable[Global___Claim] | None = ...,
+            page_info: _page_pb2.PageInfo | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["page_info", b"page_info"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "page_info", b"page_info", "partner_id", b"partner_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchListPartnerClaimsResponse.PartnerClaims]: ...
+    def __init__(
+        self,
+        *,
+        partners: _abc.Iterable[Global___BatchListPartnerClaimsResponse.PartnerClaims] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListPartnerClaimsResponse: _TypeAlias = BatchListPartnerClaimsResponse  # noqa: Y015
 
 @_typing.final
 class CarbonTotal(_message.Message):

@@ -56,6 +56,11 @@ class AccountsServiceStub:
                 request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListMembersRequest.SerializeToString,
                 response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListMembersResponse.FromString,
                 _registered_method=True)
+        self.BatchListPartnerMembers = channel.unary_unary(
+                '/alliance.accounts.v1.AccountsService/BatchListPartnerMembers',
+                request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerMembersRequest.SerializeToString,
+                response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerMembersResponse.FromString,
+                _registered_method=True)
         self.CreateLinkCode = channel.unary_unary(
                 '/alliance.accounts.v1.AccountsService/CreateLinkCode',
                 request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.CreateLinkCodeRequest.SerializeToString,
@@ -116,6 +121,11 @@ class AccountsServiceStub:
                 request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListActsRequest.SerializeToString,
                 response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListActsResponse.FromString,
                 _registered_method=True)
+        self.BatchListPartnerActs = channel.unary_unary(
+                '/alliance.accounts.v1.AccountsService/BatchListPartnerActs',
+                request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerActsRequest.SerializeToString,
+                response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerActsResponse.FromString,
+                _registered_method=True)
         self.BatchGetClaims = channel.unary_unary(
                 '/alliance.accounts.v1.AccountsService/BatchGetClaims',
                 request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchGetClaimsRequest.SerializeToString,
@@ -125,6 +135,11 @@ class AccountsServiceStub:
                 '/alliance.accounts.v1.AccountsService/BatchListClaims',
                 request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListClaimsRequest.SerializeToString,
                 response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListClaimsResponse.FromString,
+                _registered_method=True)
+        self.BatchListPartnerClaims = channel.unary_unary(
+                '/alliance.accounts.v1.AccountsService/BatchListPartnerClaims',
+                request_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerClaimsRequest.SerializeToString,
+                response_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerClaimsResponse.FromString,
                 _registered_method=True)
         self.BatchGetCarbonTotals = channel.unary_unary(
                 '/alliance.accounts.v1.AccountsService/BatchGetCarbonTotals',
@@ -180,6 +195,14 @@ class AccountsServiceServicer:
 
     def ListMembers(self, request, context):
         """All members, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListPartnerMembers(self, request, context):
+        """The members that let partners see their data now, oldest member first; the same page for each of at most
+        200 partners.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,6 +306,14 @@ class AccountsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchListPartnerActs(self, request, context):
+        """The acts that partners reported or their machines recorded, newest first; the same page for each of at most
+        200 partners.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchGetClaims(self, request, context):
         """Claims by id: those found; at most 1,000 ids.
         """
@@ -292,6 +323,13 @@ class AccountsServiceServicer:
 
     def BatchListClaims(self, request, context):
         """The claims of members, newest first; the same page for each of at most 200 members.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListPartnerClaims(self, request, context):
+        """The claims that partners' reports made, newest first; the same page for each of at most 200 partners.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -354,6 +392,11 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListMembersRequest.FromString,
                     response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListMembersResponse.SerializeToString,
             ),
+            'BatchListPartnerMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListPartnerMembers,
+                    request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerMembersRequest.FromString,
+                    response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerMembersResponse.SerializeToString,
+            ),
             'CreateLinkCode': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateLinkCode,
                     request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.CreateLinkCodeRequest.FromString,
@@ -414,6 +457,11 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListActsRequest.FromString,
                     response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListActsResponse.SerializeToString,
             ),
+            'BatchListPartnerActs': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListPartnerActs,
+                    request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerActsRequest.FromString,
+                    response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerActsResponse.SerializeToString,
+            ),
             'BatchGetClaims': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetClaims,
                     request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchGetClaimsRequest.FromString,
@@ -423,6 +471,11 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     servicer.BatchListClaims,
                     request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListClaimsRequest.FromString,
                     response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListClaimsResponse.SerializeToString,
+            ),
+            'BatchListPartnerClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListPartnerClaims,
+                    request_deserializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerClaimsRequest.FromString,
+                    response_serializer=alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerClaimsResponse.SerializeToString,
             ),
             'BatchGetCarbonTotals': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetCarbonTotals,
@@ -538,6 +591,33 @@ class AccountsService:
             '/alliance.accounts.v1.AccountsService/ListMembers',
             alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListMembersRequest.SerializeToString,
             alliance_dot_accounts_dot_v1_dot_accounts__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListPartnerMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.accounts.v1.AccountsService/BatchListPartnerMembers',
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerMembersRequest.SerializeToString,
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -873,6 +953,33 @@ class AccountsService:
             _registered_method=True)
 
     @staticmethod
+    def BatchListPartnerActs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.accounts.v1.AccountsService/BatchListPartnerActs',
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerActsRequest.SerializeToString,
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerActsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def BatchGetClaims(request,
             target,
             options=(),
@@ -916,6 +1023,33 @@ class AccountsService:
             '/alliance.accounts.v1.AccountsService/BatchListClaims',
             alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListClaimsRequest.SerializeToString,
             alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListPartnerClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alliance.accounts.v1.AccountsService/BatchListPartnerClaims',
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerClaimsRequest.SerializeToString,
+            alliance_dot_accounts_dot_v1_dot_accounts__pb2.BatchListPartnerClaimsResponse.FromString,
             options,
             channel_credentials,
             insecure,

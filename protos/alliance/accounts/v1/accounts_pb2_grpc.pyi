@@ -48,6 +48,10 @@ class AccountsServiceStub:
     """Members by id: those found, each with its id; at most 1,000 ids."""
     ListMembers: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListMembersRequest, _accounts_pb2.ListMembersResponse]
     """All members, oldest first."""
+    BatchListPartnerMembers: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchListPartnerMembersRequest, _accounts_pb2.BatchListPartnerMembersResponse]
+    """The members that let partners see their data now, oldest member first; the same page for each of at most
+    200 partners.
+    """
     CreateLinkCode: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreateLinkCodeRequest, _accounts_pb2.CreateLinkCodeResponse]
     """Makes a code with which a further brand can link its customer number to the calling member.
     The code works once, for ten minutes; a member holds at most five open codes, more is
@@ -92,10 +96,16 @@ class AccountsServiceStub:
     """Acts by the drop-off that caused them: those found; at most 1,000 ids."""
     BatchListActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchListActsRequest, _accounts_pb2.BatchListActsResponse]
     """The acts of members, newest first; the same page for each of at most 200 members."""
+    BatchListPartnerActs: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchListPartnerActsRequest, _accounts_pb2.BatchListPartnerActsResponse]
+    """The acts that partners reported or their machines recorded, newest first; the same page for each of at most
+    200 partners.
+    """
     BatchGetClaims: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetClaimsRequest, _accounts_pb2.BatchGetClaimsResponse]
     """Claims by id: those found; at most 1,000 ids."""
     BatchListClaims: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchListClaimsRequest, _accounts_pb2.BatchListClaimsResponse]
     """The claims of members, newest first; the same page for each of at most 200 members."""
+    BatchListPartnerClaims: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchListPartnerClaimsRequest, _accounts_pb2.BatchListPartnerClaimsResponse]
+    """The claims that partners' reports made, newest first; the same page for each of at most 200 partners."""
     BatchGetCarbonTotals: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetCarbonTotalsRequest, _accounts_pb2.BatchGetCarbonTotalsResponse]
     """The total of each member's claims, for at most 1,000 members; a member without claims has zeros."""
     BatchGetFactors: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetFactorsRequest, _accounts_pb2.BatchGetFactorsResponse]
@@ -133,6 +143,10 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     """Members by id: those found, each with its id; at most 1,000 ids."""
     ListMembers: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListMembersRequest, _accounts_pb2.ListMembersResponse]  # type: ignore[assignment]
     """All members, oldest first."""
+    BatchListPartnerMembers: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchListPartnerMembersRequest, _accounts_pb2.BatchListPartnerMembersResponse]  # type: ignore[assignment]
+    """The members that let partners see their data now, oldest member first; the same page for each of at most
+    200 partners.
+    """
     CreateLinkCode: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreateLinkCodeRequest, _accounts_pb2.CreateLinkCodeResponse]  # type: ignore[assignment]
     """Makes a code with which a further brand can link its customer number to the calling member.
     The code works once, for ten minutes; a member holds at most five open codes, more is
@@ -177,10 +191,16 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     """Acts by the drop-off that caused them: those found; at most 1,000 ids."""
     BatchListActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchListActsRequest, _accounts_pb2.BatchListActsResponse]  # type: ignore[assignment]
     """The acts of members, newest first; the same page for each of at most 200 members."""
+    BatchListPartnerActs: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchListPartnerActsRequest, _accounts_pb2.BatchListPartnerActsResponse]  # type: ignore[assignment]
+    """The acts that partners reported or their machines recorded, newest first; the same page for each of at most
+    200 partners.
+    """
     BatchGetClaims: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetClaimsRequest, _accounts_pb2.BatchGetClaimsResponse]  # type: ignore[assignment]
     """Claims by id: those found; at most 1,000 ids."""
     BatchListClaims: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchListClaimsRequest, _accounts_pb2.BatchListClaimsResponse]  # type: ignore[assignment]
     """The claims of members, newest first; the same page for each of at most 200 members."""
+    BatchListPartnerClaims: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchListPartnerClaimsRequest, _accounts_pb2.BatchListPartnerClaimsResponse]  # type: ignore[assignment]
+    """The claims that partners' reports made, newest first; the same page for each of at most 200 partners."""
     BatchGetCarbonTotals: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetCarbonTotalsRequest, _accounts_pb2.BatchGetCarbonTotalsResponse]  # type: ignore[assignment]
     """The total of each member's claims, for at most 1,000 members; a member without claims has zeros."""
     BatchGetFactors: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchGetFactorsRequest, _accounts_pb2.BatchGetFactorsResponse]  # type: ignore[assignment]
@@ -233,6 +253,16 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListMembersResponse, _abc.Awaitable[_accounts_pb2.ListMembersResponse]]:
         """All members, oldest first."""
+
+    @_abc_1.abstractmethod
+    def BatchListPartnerMembers(
+        self,
+        request: _accounts_pb2.BatchListPartnerMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BatchListPartnerMembersResponse, _abc.Awaitable[_accounts_pb2.BatchListPartnerMembersResponse]]:
+        """The members that let partners see their data now, oldest member first; the same page for each of at most
+        200 partners.
+        """
 
     @_abc_1.abstractmethod
     def CreateLinkCode(
@@ -351,6 +381,16 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         """The acts of members, newest first; the same page for each of at most 200 members."""
 
     @_abc_1.abstractmethod
+    def BatchListPartnerActs(
+        self,
+        request: _accounts_pb2.BatchListPartnerActsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BatchListPartnerActsResponse, _abc.Awaitable[_accounts_pb2.BatchListPartnerActsResponse]]:
+        """The acts that partners reported or their machines recorded, newest first; the same page for each of at most
+        200 partners.
+        """
+
+    @_abc_1.abstractmethod
     def BatchGetClaims(
         self,
         request: _accounts_pb2.BatchGetClaimsRequest,
@@ -365,6 +405,14 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.BatchListClaimsResponse, _abc.Awaitable[_accounts_pb2.BatchListClaimsResponse]]:
         """The claims of members, newest first; the same page for each of at most 200 members."""
+
+    @_abc_1.abstractmethod
+    def BatchListPartnerClaims(
+        self,
+        request: _accounts_pb2.BatchListPartnerClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BatchListPartnerClaimsResponse, _abc.Awaitable[_accounts_pb2.BatchListPartnerClaimsResponse]]:
+        """The claims that partners' reports made, newest first; the same page for each of at most 200 partners."""
 
     @_abc_1.abstractmethod
     def BatchGetCarbonTotals(
