@@ -34,7 +34,7 @@ from gateway.engine.entities import by_id, chosen
 from gateway.engine.plan import Derivation, Embedded, Entry, Load, Plan, Selection, Uncovered
 from gateway.engine.reads import ById, Connection, Derived, Entities, FieldDeclaration, Given, Join, Lookup, Rule, Value
 from gateway.engine.resolve import closed, field_declaration, page_arguments, request_arguments, type_declaration
-from gateway.engine.schedule import schedule
+from gateway.engine.schedule import hasten, schedule
 from gateway.engine.source import Key, Source
 from gateway.engine.variables import variables_of
 
@@ -89,6 +89,7 @@ class _Compiler:
         root: Any = self._schema.get_root_type(self._operation.operation)
         collected = collect_fields(self._schema, self._fragments, self._variables, root, self._operation)
         selection = self._selection(root, collected.grouped_field_set)
+        hasten(self._loads)
         return Plan(selection, self._loads, self._embedded, self._entries, schedule(selection))
 
     def _below(self, type: GraphQLObjectType, details: list[FieldDetails]) -> Selection:

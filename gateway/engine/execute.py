@@ -88,6 +88,10 @@ class _Loading:
                     keys = await self._passing_keys(load, load.key_rule, keys)
                 if keys:
                     calls.append((load, keys, *self._request.load_all(load.source, keys, arguments)))
+                    if load.beside:
+                        # All that is to be known of the rows that they join.
+                        known = [load.stand_in(key) for key in keys]
+                        wanted.extend([(join, known) for join in load.beside])
             level = []
             for asked_by, keys, loaded, coming in calls:
                 if coming is not None:

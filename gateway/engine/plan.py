@@ -123,6 +123,8 @@ class Load:
     waits: int = 0
     # The join that a door goes on with.
     then: "Load | None" = None
+    # Joins by nothing but the key of these rows, which is known before they come: loaded at the same time.
+    beside: "list[Load]" = field(default_factory=list)
 
     @cached_property
     def shallow(self) -> bool:
