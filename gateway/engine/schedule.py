@@ -15,17 +15,19 @@ from gateway.engine.plan import Load, Selection
 
 
 def hasten(loads: Sequence[Load]) -> None:
-    """Has what need not wait for the rows above it loaded beside them."""
+    """Has what need not wait for the rows above it loaded beside them; but nothing that others further down read, too,
+    since they would ask its source once more.
+    """
     readers = Counter(load.source.name for load in loads)
     for load in loads:
-        source = load.source
-        # What is refused row by row leads nowhere; nor is it known beforehand how many rows a list has.
-        if load.row_rule is not None or source.nodes or len(source.by) != 1:
+        if load.row_rule is not None or load.source.nodes or len(load.source.by) != 1:
+            # Which rows there are to go on from is not known beforehand.
             continue
+        early = [join for below in load.below for join in below.loads if _by_key(join, load)]
+        here = Counter(join.source.name for join in early)
+        load.beside = [join for join in early if here[join.source.name] == readers[join.source.name]]
         for below in load.below:
-            early = [join for join in below.loads if _by_key(join, load) and readers[join.source.name] == 1]
-            below.loads = [join for join in below.loads if join not in early]
-            load.beside += early
+            below.loads = [join for join in below.loads if join not in load.beside]
 
 
 def _by_key(join: Load, above: Load) -> bool:

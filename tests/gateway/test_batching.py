@@ -89,8 +89,9 @@ async def test_what_one_rpc_answers_twice_over_takes_one_call(gateway: Gateway, 
         "earnRules": [{"id": f"rule_{world.brand}"}],
         "campaigns": [{"id": f"campaign_{world.brand}"}],
     }
-    assert sorted(alliance.methods()) == ["BatchGetPartners", "BatchListEarnRules"]
-    assert list(alliance.calls[-1].request.partner_ids) == [world.brand]
+    (call,) = [call for call in alliance.calls if call.method != "BatchGetPartners"]
+    assert call.method == "BatchListEarnRules"
+    assert list(call.request.partner_ids) == [world.brand]
     alliance.reset()
     wanted = [
         {"__typename": "EarnRule", "id": f"rule_{world.brand}"},
@@ -170,3 +171,50 @@ async def test_a_caller_who_is_gone_takes_nobody_along(gateway: Gateway, allianc
         await asyncio.sleep(0.005)
     gone.cancel()
     assert (await stays)["partner"] == {"name": "Groenmarkt"}
+
+
+async def test_what_is_joined_by_the_key_that_is_asked_for_does_not_wait_for_its_row(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    beside = {"BatchGetWallets", "BatchListActs", "BatchListDropOffs"}
+    answering = alliance.recorder.waits["BatchGetMembers"] = asyncio.Event()
+    query = """query ($id: ID!) { member(id: $id) { displayName wallet { balance }
+      some: acts(first: 1) { nodes { id } } acts { nodes { id } } dropOffs { nodes { id partner { name } } } } }"""
+    asked = asyncio.create_task(gateway.data(query, gateway.member(world.member), id=world.member))
+    async with asyncio.timeout(60):
+        # While the member is still to come.
+        while not beside <= set(alliance.methods()):
+            await asyncio.sleep(0.005)
+    answering.set()
+    member = (await asked)["member"]
+    assert (member["displayName"], member["wallet"]) == ("Ada", {"balance": 30})
+    assert member["dropOffs"] == {"nodes": [{"id": world.drop_off, "partner": {"name": "Groenmarkt"}}]}
+
+
+async def test_nothing_is_loaded_beside_what_may_not_be_seen(gateway: Gateway, alliance: FakeAlliance, world: World):
+    query = "query ($id: ID!) { member(id: $id) { displayName wallet { balance } dropOffs { nodes { id } } } }"
+    alliance.reset()
+    answer = await gateway.ask(query, gateway.partner(world.other_brand), id=world.member)
+    assert (answer["data"], codes(answer)) == ({"member": None}, [("CONSENT_REQUIRED", ["member"])])
+    assert alliance.methods() == ["BatchCheckConsents"]
+
+
+async def test_what_is_loaded_beside_a_row_that_is_not_there_shows_nowhere(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    query = "query ($id: ID!) { member(id: $id) { wallet { balance } dropOffs { nodes { id } } } }"
+    nobody = new_id("member")
+    assert await gateway.data(query, gateway.operator(), id=nobody) == {"member": None}
+    alliance.fail("BatchGetWallets", Internal("broken", reason="INTERNAL"))
+    assert await gateway.ask(query, gateway.operator(), id=nobody) == {"data": {"member": None}}
+
+
+async def test_what_is_read_further_down_too_waits_to_be_asked_for_once(
+    gateway: Gateway, alliance: FakeAlliance, world: World
+):
+    query = (
+        "query ($id: ID!) { member(id: $id) { wallet { balance } claims { nodes { member { wallet { held } } } } } }"
+    )
+    alliance.reset()
+    await gateway.data(query, gateway.operator(), id=world.member)
+    assert Counter(alliance.methods())["BatchGetWallets"] == 1
