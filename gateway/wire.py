@@ -105,8 +105,9 @@ class Doors:
         """One more; what it is answered if it may not stay, else nothing."""
         address = connection.address
         self._by_address[address] += 1
+        connection.seen(self._clock())
         if len(self.open) > self.most:
-            self._make_room()
+            self._make_room(connection)
             self.limited("connections")
             return self._no_place
         if self._by_address[address] > self._most_per_address:
@@ -157,13 +158,16 @@ class Doors:
         elif phase is Phase.IDLE and seconds > limits.idle_seconds:
             connection.cut()
 
-    def _make_room(self) -> None:
-        """Ends some of the connections that have been silent for longest; not for each that finds no place."""
+    def _make_room(self, newcomer: "Connection") -> None:
+        """Ends some of the connections that have been silent for longest; not for each that finds no place, and not the
+        one that found none, which is told so.
+        """
         now = self._clock()
         if now - self._made_room_at < _MAKING_ROOM_SECONDS:
             return
         self._made_room_at = now
-        seen = [(each.seen(now), each) for each in self.open if isinstance(each, Connection)]
+        others = [each for each in self.open - {newcomer} if isinstance(each, Connection)]
+        seen = [(each.seen(now), each) for each in others if not each.transport.is_closing()]
         idle = [(seconds, each) for (phase, seconds), each in seen if phase in (Phase.SILENT, Phase.IDLE)]
         idle.sort(key=lambda pair: -pair[0])
         for _, connection in idle[: max(1, int(self.most * _MAKING_ROOM))]:

@@ -92,11 +92,14 @@ class Line:
 
 
 @asynccontextmanager
-async def lines(gateway: Served, count: int = 1) -> AsyncIterator[list[Line]]:
-    opened = [await Line.to(gateway) for _ in range(count)]
-    yield opened
-    for line in opened:
-        line.writer.close()
+async def lines(gateway: Served, count: int = 1, *, addresses: int = 1) -> AsyncIterator[list[Line]]:
+    """So many, from so many addresses."""
+    opened = [await Line.to(gateway, local_addr=(f"127.0.0.{1 + n % addresses}", 0)) for n in range(count)]
+    try:
+        yield opened
+    finally:
+        for line in opened:
+            line.writer.close()
 
 
 def head(length: int = len(BODY), *more: bytes) -> bytes:
@@ -232,14 +235,51 @@ class Taker(asyncio.Transport):
     waiting = 0
     aborted = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.said += data
+
+    def write_eof(self) -> None:
+        """All has been said."""
+
+    def close(self) -> None:
+        self.closed = True
+
     def get_write_buffer_size(self) -> int:
         return self.waiting
 
     def is_closing(self) -> bool:
-        return self.aborted
+        return self.aborted or self.closed
 
     def abort(self) -> None:
         self.aborted = True
+
+
+def met(doors: Doors, state: ServerState, taker: Taker) -> None:
+    """One more connection comes."""
+    config = uvicorn.Config(_nobody, http="httptools", log_config=None)
+    Connection(doors, config=config, server_state=state, app_state={}, _loop=None).connection_made(taker)
+
+
+async def test_who_finds_no_place_is_told_so_and_who_has_been_silent_for_longest_makes_room():
+    now, limited = 0.0, []
+    limits = ConnectionLimits(connections=20)
+    doors, state = Doors(limits, limited.append, lambda: now, behind_proxies=False), ServerState()
+    doors.open = state.connections
+    silent = [Taker() for _ in range(20)]
+    for taker in silent:
+        now += 0.01
+        met(doors, state, taker)
+    for refused in range(1, 11):
+        now += 0.2
+        met(doors, state, newcomer := Taker())
+        assert told(newcomer.said)[0] == 503
+        assert [taker.closed for taker in silent] == [True] * refused + [False] * (20 - refused)
+    assert limited == ["connections"] * 10
 
 
 @pytest.mark.parametrize(
@@ -258,10 +298,9 @@ class Taker(asyncio.Transport):
 async def test_who_does_not_take_the_answer_is_left(waiting: list[int], left: bool):
     now, limited = 0.0, []
     doors = Doors(ConnectionLimits(send_seconds=5, head_seconds=100), limited.append, lambda: now, behind_proxies=False)
-    config = uvicorn.Config(_nobody, http="httptools", log_config=None)
-    connection = Connection(doors, config=config, server_state=ServerState(), app_state={}, _loop=None)
-    doors.open, taker = {connection}, Taker()
-    connection.connection_made(taker)
+    state, taker = ServerState(), Taker()
+    doors.open = state.connections
+    met(doors, state, taker)
     for bytes_waiting in waiting:
         taker.waiting, now = bytes_waiting, now + 1
         if not taker.aborted:
@@ -283,22 +322,18 @@ async def test_one_address_has_so_many_connections_and_no_more(gateway: Served):
 
 async def test_who_says_nothing_makes_room_for_who_does(gateway: Served):
     """Beyond all connections that there may be, from many addresses."""
-    crowd = [await Line.to(gateway, local_addr=(f"127.0.0.{2 + number % 9}", 0)) for number in range(40)]
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with lines(gateway, 40, addresses=9), asyncio.timeout(PATIENCE_SECONDS):
         answers = []
         while not answers or answers[-1] != 200:
-            line = await Line.to(gateway)
-            line.say(head(), BODY)
-            status, headers, _ = await line.answer()
+            async with lines(gateway) as (line,):
+                line.say(head(), BODY)
+                status, headers, _ = await line.answer()
             assert status in (200, 503)
             assert status == 200 or headers["retry-after"]
             answers.append(status)
-            line.writer.close()
             await asyncio.sleep(0.05)
     assert 503 in answers
     assert cut(gateway, "connections") >= 1
-    for each in crowd:
-        each.writer.close()
 
 
 async def test_probes_are_answered_when_callers_have_taken_all_connections(alliance: FakeAlliance, keys: Path):
