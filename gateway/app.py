@@ -16,16 +16,14 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import ide, schema
+from gateway import ide
+from gateway.allowances import documents_within
 from gateway.backends import Backends
 from gateway.brands import Brands
 from gateway.callers import Callers
-from gateway.config import RequestLimits, Settings
+from gateway.config import Settings
 from gateway.cors import Cors, readable
 from gateway.deadlines import Deadlines
-from gateway.engine.document import Allowance, Documents
-from gateway.engine.resolve import bind
-from gateway.engine.shape import Budget
 from gateway.errors import masked
 from gateway.health import PATHS, Health
 from gateway.http import GRACE_SECONDS, GraphQLEndpoint
@@ -39,7 +37,6 @@ from gateway.metrics import Measures
 from gateway.oauth import OAuth, TokenLimits
 from gateway.overload import Overload, Shedding
 from gateway.persisted import Persisted
-from gateway.problems import problem_of
 from gateway.request_ids import request_id_of
 from gateway.returns import Returns
 from gateway.tokens import TokenKeys, Tokens
@@ -75,7 +72,12 @@ def create_app(settings: Settings, telemetry: Telemetry, clock: Callable[[], flo
     )
     backends = Backends(settings, telemetry, clock)
     measures, live_measures = Measures(telemetry.meter), LiveMeasures(telemetry.meter)
-    documents = _documents(settings)
+    documents = documents_within(
+        settings.limits,
+        settings.stranger_limits,
+        introspection=settings.introspection,
+        introspection_for_strangers=settings.introspection_for_strangers,
+    )
     brands = Brands(
         settings.brands_folder,
         trusted_only=settings.trusted_documents_only,
@@ -164,38 +166,6 @@ def _topics(settings: Settings, backends: Backends, measures: LiveMeasures) -> M
         wallets.TOPIC: wallets.Wallets(backends, measures),
         drop_offs.TOPIC: drop_offs.DropOffs(backends, measures, settings.live.buffered_events),
     }
-
-
-def _documents(settings: Settings) -> Documents:
-    limits, strangers = settings.limits, settings.stranger_limits
-    return Documents(
-        bind(schema.build(), problem_of),
-        _budget(limits),
-        most_bytes=limits.document_bytes,
-        most_tokens=limits.tokens,
-        cached=limits.cached_documents,
-        cached_bytes=limits.cached_document_bytes,
-        introspection=settings.introspection,
-        strangers=Allowance(
-            _budget(strangers),
-            strangers.document_bytes,
-            strangers.tokens,
-            settings.introspection and settings.introspection_for_strangers,
-        ),
-    )
-
-
-def _budget(limits: RequestLimits) -> Budget:
-    return Budget(
-        depth=limits.depth,
-        aliases=limits.aliases,
-        root_fields=limits.root_fields,
-        fields=limits.fields,
-        repetitions=limits.repetitions,
-        overlaps=limits.overlaps,
-        cost=limits.cost,
-        parts=limits.parts,
-    )
 
 
 def _token_limits(settings: Settings, clock: Callable[[], float]) -> TokenLimits:

@@ -1,8 +1,8 @@
 """What the gateway is told of each brand's frontends: from where they come, and which documents they send.
 
 One JSON file per brand in a folder (in Kubernetes, a ConfigMap), named by the brand's id, and `strangers.json` for who
-comes without a token. Read at start and again when it changes; a change that cannot be read is logged, and what was
-there before stays in force.
+comes without a token. Read at start and again when it changes; of a file that cannot be read any more, which is logged,
+what was there before stays in force. `python -m gateway.declared FOLDER` tells beforehand what is wrong.
 
     {"origins": ["https://shop.example"], "trustedOnly": true, "documents": {"sha256:...": "query ..."}}
 
@@ -11,7 +11,7 @@ there before stays in force.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -53,7 +53,7 @@ class Brands:
     def __init__(
         self, folder: Path | None, *, trusted_only: bool = False, strangers_trusted_only: bool = False
     ) -> None:
-        """BrandFileInvalid if a file cannot be read."""
+        """BrandFileInvalid if a file does not say what it should."""
         self._folder = folder
         # For all, whatever their files say.
         self._trusted_only = trusted_only
@@ -61,7 +61,7 @@ class Brands:
         self._seen: Any = None
         self._brands: Mapping[str, Brand] = {}
         self.origins: frozenset[str] = frozenset()
-        self._take(self._read())
+        self._take(self._read(declared_in))
 
     def __len__(self) -> int:
         return len(self._brands)
@@ -85,11 +85,19 @@ class Brands:
         while self._folder is not None:
             await asyncio.sleep(every_seconds)
             try:
-                self._take(await asyncio.to_thread(self._read))
-            except (BrandFileInvalid, OSError) as error:
+                self._take(await asyncio.to_thread(self._read, self._declared_or_known))
+            except OSError as error:
                 log.error("declarations of brands are not taken over", error=str(error))
 
-    def _read(self) -> Mapping[str, Brand] | None:
+    def _declared_or_known(self, file: Path) -> Brand:
+        """One brand's mistake keeps no other's change from being taken over."""
+        try:
+            return declared_in(file)
+        except BrandFileInvalid as error:
+            log.error("declarations of a brand are not taken over", error=str(error))
+            return self.of(file.stem)
+
+    def _read(self, brand_in: Callable[[Path], Brand]) -> Mapping[str, Brand] | None:
         """All files; None if none of them has changed."""
         if self._folder is None:
             return None
@@ -98,7 +106,7 @@ class Brands:
         if seen == self._seen:
             return None
         self._seen = seen
-        return {file.stem: _brand(file) for file in files}
+        return {file.stem: brand_in(file) for file in files}
 
     def _take(self, brands: Mapping[str, Brand] | None) -> None:
         if brands is None:
@@ -108,7 +116,8 @@ class Brands:
         log.info("declarations of brands", documents={name: len(brand.documents) for name, brand in brands.items()})
 
 
-def _brand(file: Path) -> Brand:
+def declared_in(file: Path) -> Brand:
+    """What a file declares; BrandFileInvalid."""
     try:
         content = orjson.loads(file.read_bytes())
         if not isinstance(content, dict) or content.keys() - _FIELDS:

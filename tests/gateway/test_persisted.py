@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import declared
 from gateway.brands import BrandFileInvalid, Brands
 from gateway.config import Limits
 from tests.gateway.conftest import GRAPHQL, Gateway, World, codes, gateway_with
@@ -246,6 +247,24 @@ def test_a_file_that_does_not_say_what_it_should_is_named(tmp_path: Path, conten
     (tmp_path / "partner_a.json").write_text(content)
     with pytest.raises(BrandFileInvalid, match=r"partner_a\.json"):
         Brands(tmp_path)
+
+
+def test_what_cannot_be_served_is_told_before_it_is_rolled_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    declare(tmp_path, "partner_a", documents={"viewer": VIEWER, "named": f"query A {VIEWER} query B {VIEWER}"})
+    assert declared.main(str(tmp_path)) == 0
+    monkeypatch.setenv("ALLIANCE_STRANGER_LIMIT_COST", "50")
+    dear = "{ partners(first: 100) { nodes { id } } }"
+    declare(tmp_path, "partner_b", documents={"old": "{ nothing }", "dear": dear, "broken": "{"})
+    declare(tmp_path, "strangers", documents={"dear": dear})
+    (tmp_path / "partner_c.json").write_text("[]")
+    capsys.readouterr()
+    assert declared.main(str(tmp_path)) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in told] == [*["partner_b.json"] * 2, "partner_c.json", "strangers.json"]
+    assert "'old': Cannot query field 'nothing'" in told[0]
+    assert "'dear': The document has 101 cost, 50 are allowed" in told[3]
 
 
 def test_a_manifest_of_apollo_is_taken_as_it_is(tmp_path: Path):
