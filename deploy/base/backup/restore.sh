@@ -3,9 +3,6 @@
 set -euo pipefail
 
 archive=$1
-config=/tmp/uri.yaml
-umask 077
-printf 'uri: "%s"\n' "$MONGODB_URI" > "$config"
 
 gzip --test "$archive"
 there=$(mongosh "$MONGODB_URI" --quiet --eval \
@@ -15,7 +12,8 @@ if [ -n "$there" ]; then
   exit 1
 fi
 
-# The oplog that was written during the dump makes it one moment. Users are those of the cluster, not of the archive.
-mongorestore --config="$config" --oplogReplay --gzip --archive="$archive" \
-  --nsInclude='alliance_*' --writeConcern='{w: "majority", j: true}' --stopOnError
+# The oplog that was written during the dump makes it one moment; with it the archive is restored as a whole or not at
+# all (mongorestore refuses --nsInclude beside it). Users that the cluster has stay as they are.
+mongorestore --config=<(printf 'uri: "%s"\n' "$MONGODB_URI") --oplogReplay --gzip --archive="$archive" \
+  --writeConcern='{w: "majority", j: true}' --stopOnError
 echo "restored $archive"
