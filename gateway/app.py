@@ -205,8 +205,13 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = perf_counter(), 0
+        began, status, inside = perf_counter(), 0, 1
         request_id = scope["request_id"] = request_id_of(scope)
+
+        def leave() -> None:
+            nonlocal inside
+            self._measures.in_flight.add(-inside)
+            inside = 0
 
         async def enveloped(message: Message) -> None:
             nonlocal status
@@ -226,6 +231,8 @@ class Envelope:
                 message["headers"] = headers
             await send(message)
 
+        # For an answer that goes on for as long as somebody listens: who listens is no reason for another pod.
+        scope["leave"] = leave
         self._measures.in_flight.add(1)
         try:
             await self._app(scope, receive, enveloped)
@@ -240,7 +247,7 @@ class Envelope:
             content = {"message": told.message, "extensions": {**told.extensions, "traceId": trace_id() or request_id}}
             await JSONResponse({"errors": [content]}, 500)(scope, receive, enveloped)
         finally:
-            self._measures.in_flight.add(-1)
+            leave()
             path = scope["path"]
             self._measures.answered(scope["method"], path if path in self._paths else "other", status, began)
 

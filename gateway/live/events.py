@@ -53,6 +53,8 @@ class _EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._send_message = send
+        # From when it goes on it is a subscription, and no longer a request in flight.
+        self._leave = scope["leave"]
         with ExitStack() as seats:
             try:
                 seats.enter_context(self._live.seats.connection("events"))
@@ -91,6 +93,7 @@ class _EventStream:
                 watch.cancel()
 
     async def _start(self) -> None:
+        self._leave()
         await self._send_message({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         await self._send(_retry() + _COMMENT)
 

@@ -12,6 +12,7 @@ from gateway.config import Rates
 from gateway.live import measures
 from services.shared.errors import Unavailable
 from services.shared.ids import new_id
+from services.shared.metrics import catalogue
 from tests.gateway.conftest import World, make_world
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.live import ACCEPTED, IMPACT, WALLET, Served, served, until
@@ -80,6 +81,17 @@ async def test_strangers_and_foreigners_follow_nothing_and_nobody_is_asked(
             assert await reason(stream) == expected, (document, variables)
     assert alliance.rewards.changes.opened == alliance.logistics.acceptances.opened == 0
     assert set(alliance.methods()) <= {"BatchCheckConsents"}
+
+
+async def test_who_follows_is_no_request_in_flight_for_which_there_would_be_more_pods(gateway: Served):
+    (in_flight,) = gateway.meter.gauge(catalogue.IN_FLIGHT).cells()
+    async with AsyncExitStack() as stack:
+        followers = [await stack.enter_async_context(events(gateway.url, gateway.operator(), IMPACT)) for _ in range(3)]
+        for follower in followers:
+            await follower.next()
+        assert in_flight[1].value == 0
+    await until(lambda: gateway.live.seats.connections == 0)
+    assert in_flight[1].value == 0
 
 
 async def test_consent_opens_a_wallet_and_its_end_ends_the_subscription_at_the_next_event(

@@ -14,7 +14,8 @@ _STATUS = "gRPC status code, such as OK or UNAVAILABLE"
 IN_FLIGHT = gauge(
     "alliance.requests.in_flight",
     "{request}",
-    "Requests that are being answered: HTTP requests of the gateway, RPCs of a service. Autoscalers go by it.",
+    "Requests that are being answered: HTTP requests of the gateway, RPCs of a service; subscriptions and other "
+    "streams are not among them. Autoscalers go by it.",
 )
 RPC_SERVER = histogram(
     "rpc.server.call.duration",
