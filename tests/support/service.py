@@ -77,6 +77,10 @@ class ServiceProcess:
     def start(self) -> None:
         """Starts it and waits until it says SERVING."""
         self.launch()
+        self.wait_until_serving()
+
+    def wait_until_serving(self) -> None:
+        """Of one that was launched."""
         assert self._process is not None
         until = time.monotonic() + PATIENCE_SECONDS
         while not serving(self.target):
