@@ -51,15 +51,17 @@ class Alliance:
         self.options = options
         self._fronts = dict(fronts or {})
         self.data = options.data.resolve()
-        self._ports = {name: port or embedded.free_port() for name, port in _ports(options).items()}
+        self._ports = {name: port or embedded.reserved_port(self) for name, port in _ports(options).items()}
         first = options.metrics_port
         self._metrics = {
-            name: f"127.0.0.1:{first + place if first else embedded.free_port()}"
+            name: f"127.0.0.1:{first + place if first else embedded.reserved_port(self)}"
             for place, name in enumerate(("gateway", *SERVICES) if first is not None else ())
         }
         # Machines have no certificate, so that with TLS they have a port of their own.
-        self._machines_port = embedded.free_port() if options.tls else self._ports["logistics"]
-        self._health_ports = {name: embedded.free_port() if options.tls else self._ports[name] for name in SERVICES}
+        self._machines_port = embedded.reserved_port(self) if options.tls else self._ports["logistics"]
+        self._health_ports = {
+            name: embedded.reserved_port(self) if options.tls else self._ports[name] for name in SERVICES
+        }
         self._processes: dict[str, Process] = {}
         self._lock = Lock(self._run / "lock")
         self.startup_seconds = 0.0

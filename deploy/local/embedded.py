@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 from deploy.local.guard import guarded
@@ -38,7 +39,7 @@ class EmbeddedServer:
     def __init__(self, folder: Path, log: Path, port: int = 0) -> None:
         self.folder = folder
         self.log = log
-        self.port = port or free_port()
+        self.port = port or reserved_port(self)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -101,6 +102,19 @@ def free_port() -> int:
             server.accept()[0].close()  # The end that closes first is the one that lingers.
         port: int = address[1]
         return port
+
+
+def reserved_port(owner: object) -> int:
+    """A port of the loopback address that the kernel gives to nobody else as long as the owner is there, whether a
+    server listens at it just now or not. One that asks for it by number gets it, as often as it is started.
+    """
+    held = socket.socket()
+    weakref.finalize(owner, held.close)
+    # Sockets may share an address that they may take again, as long as no other listens.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port: int = held.getsockname()[1]
+    return port
 
 
 def accepts(port: int) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from alliance.logistics.v1 import logistics_pb2 as pb
 from alliance.logistics.v1.logistics_pb2_grpc import LogisticsServiceStub
 from deploy import credentials
-from deploy.local.embedded import free_port
+from deploy.local.embedded import reserved_port
 from deploy.local.keys import identity_key, trust_file
 from services.shared.client import Client
 from services.shared.errors import Unauthenticated
@@ -52,7 +52,7 @@ class Replica(ServiceProcess):
     """A process that tells how many calls it has answered since its start."""
 
     def __init__(self, *arguments: Any, **environment: str) -> None:
-        self._metrics = f"127.0.0.1:{free_port()}"
+        self._metrics = f"127.0.0.1:{reserved_port(self)}"
         super().__init__("logistics", *arguments, ALLIANCE_METRICS_LISTEN=self._metrics, **environment)
 
     async def has_answered(self, calls: int) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import random
 from contextlib import suppress
 
-from deploy.local.embedded import free_port
+from deploy.local.embedded import reserved_port
 
 _CHUNK = 64 << 10
 
@@ -19,7 +19,7 @@ class Link:
     """
 
     def __init__(self) -> None:
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{reserved_port(self)}"
         self.upstream = ""
         self.delay_seconds = 0.0
         self._open = asyncio.Event()

@@ -13,7 +13,7 @@ from uuid import uuid4
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local.embedded import accepts, free_port
+from deploy.local.embedded import accepts, reserved_port
 from deploy.local.guard import guarded
 from deploy.local.keys import identity_key, operator_secret, trust_file
 from services.shared.client import Client
@@ -46,7 +46,7 @@ class ServiceProcess:
 
     def __init__(self, name: str, mongodb_uri: str, keys: Path, log: Path, **environment: str) -> None:
         self.name = name
-        self.target = f"127.0.0.1:{free_port()}"
+        self.target = f"127.0.0.1:{reserved_port(self)}"
         self._log = log
         self._mongodb_uri = mongodb_uri
         self._keys = keys

@@ -10,7 +10,7 @@ import pytest
 from deploy.local.__main__ import main
 from deploy.local.alliance import SERVICES, Alliance, CannotStart
 from deploy.local.day.keepsakes import Keepsakes, OtherDay, scale_of
-from deploy.local.embedded import free_port
+from deploy.local.embedded import accepts, free_port, reserved_port
 from deploy.local.lock import Lock
 from deploy.local.options import Options
 from tests.support.day import DAY, SMALL
@@ -49,6 +49,19 @@ def test_a_free_port_is_kept_for_who_asks_for_it_by_number():
         other.bind(("127.0.0.1", port))
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+def test_a_reserved_port_is_its_owners_whether_a_server_listens_or_not():
+    class Owner: ...
+
+    owner = Owner()
+    port = reserved_port(owner)
+    for _ in range(2):
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        assert not accepts(port)
+        with socket.create_server(("127.0.0.1", port)):
+            assert accepts(port)
 
 
 def test_the_command_says_so_and_fails(tmp_path: Path, taken_port: int, capsys: pytest.CaptureFixture[str]):
