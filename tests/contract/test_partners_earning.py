@@ -82,7 +82,7 @@ def question(
 
 async def decided(rewards: PartnersClient, *questions: pb.EarnQuestion) -> Sequence[pb.EarnDecision]:
     request = pb.BatchEvaluateEarnsRequest(questions=questions)
-    return (await rewards.call(rewards.stub.BatchEvaluateEarns, request, timeout_seconds=30)).decisions
+    return (await rewards.call(rewards.stub.BatchEvaluateEarns, request)).decisions
 
 
 async def released(rewards: PartnersClient, *claim_ids: str) -> None:
