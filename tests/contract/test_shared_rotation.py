@@ -15,7 +15,7 @@ from deploy import credentials
 from deploy.local.embedded import reserved_port
 from deploy.local.keys import identity_key, trust_file
 from services.shared.client import Client
-from services.shared.errors import Unauthenticated
+from services.shared.errors import Unavailable
 from services.shared.identity import Signer
 from tests.support.metrics import Metrics, metrics_when
 from tests.support.service import PATIENCE_SECONDS, ServiceProcess
@@ -109,7 +109,8 @@ async def test_a_key_is_replaced_and_no_call_fails(replicas: list[Replica], trus
         await roll()
         stop.set()
     assert answered >= 80
-    with pytest.raises(Unauthenticated):
+    with pytest.raises(Unavailable) as refused:
         await old.call(old.stub.BatchGetDropOffs, pb.BatchGetDropOffsRequest(ids=[]))
+    assert refused.value.reason == "NOT_LET_IN"
     for client in (old, new):
         await client.close()
