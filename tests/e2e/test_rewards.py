@@ -1,13 +1,14 @@
 """Points: holds, spends, lots and the ledger's own check, through GraphQL and real processes."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
 from deploy.local.day.stage import iso
 from tests.support.alliance import Brand, Member, World, now
+from tests.support.moments import in_time
 from tests.support.refusals import reason_of
 
 
@@ -97,7 +98,7 @@ async def test_r5_a_hundred_spends_at_once_never_go_below_zero(cafe: Brand):
 
 async def test_r6_what_expires_first_is_spent_first_and_does_not_expire_again(world: World):
     cafe = await world.brand(earns={"OWN_CUP": 100})
-    soon, past = now() + timedelta(days=3), now() - timedelta(seconds=5)
+    soon = now() + timedelta(days=3)
     ada = await cafe.enrol()
     await cafe.campaign("OWN_CUP", extraPercent=50, pointsExpireAt=iso(soon), validUntil=iso(soon))
     await ada.earn(cafe, ada.act(cafe, "OWN_CUP"))
@@ -106,20 +107,29 @@ async def test_r6_what_expires_first_is_spent_first_and_does_not_expire_again(wo
     await cafe.capture((await ada.redeem(await cafe.reward(60)))["voucherCode"])
     assert [lot["points"] for lot in (await ada.wallet())["lots"]] == [90]
 
-    long_ago = now() - timedelta(days=40)
-    await cafe.campaign(
-        "OWN_CUP",
-        validFrom=iso(long_ago - timedelta(days=1)),
-        validUntil=iso(long_ago + timedelta(days=1)),
-        pointsExpireAt=iso(past),
-    )
-    await ada.earn(cafe, ada.act(cafe, "OWN_CUP", at=long_ago))
-    await world.settle()
-    points = await cafe.points()
-    assert (points["issued"], points["spent"], points["expired"]) == (350, 60, 100)
-    assert (await ada.wallet())["balance"] == points["outstanding"] == 190
-    await world.settle()
-    assert (await cafe.points())["expired"] == 100
+    async def given_until(due: datetime) -> tuple[Brand, Member]:
+        brand = await world.brand(earns={"OWN_CUP": 100})
+        bob = await brand.enrol()
+        long_ago = now() - timedelta(days=40)
+        await brand.campaign(
+            "OWN_CUP",
+            validFrom=iso(long_ago - timedelta(days=1)),
+            validUntil=iso(long_ago + timedelta(days=1)),
+            pointsExpireAt=iso(due),
+        )
+        await bob.earn(brand, bob.act(brand, "OWN_CUP", at=long_ago))
+        await brand.capture((await bob.redeem(await brand.reward(30)))["voucherCode"])
+        assert [lot["points"] for lot in (await bob.wallet())["lots"]] == [70, 100]
+        return brand, bob
+
+    brand, bob = await in_time(given_until, 5)
+    async with asyncio.timeout(60):
+        while (await bob.wallet())["balance"] != 100:
+            await asyncio.sleep(0.1)
+    for _ in range(2):
+        await world.settle()
+        points = await brand.points()
+        assert (points["issued"], points["spent"], points["expired"], points["outstanding"]) == (200, 30, 70, 100)
 
 
 async def test_r7_a_reversal_restores_the_original_lots_and_is_netted(world: World):
