@@ -5,6 +5,13 @@ const fs = require("fs");
 
 const SET = "alliance";
 const SERVICES = ["accounts", "partners", "logistics", "rewards"];
+// What a service may do in its own database: everything but drop or rename what is there, as `readWrite` may. Whoever has
+// its password can then still not take a unique index away, or a collection.
+const ACTIONS = [
+  "find", "insert", "update", "remove",
+  "createCollection", "createIndex", "listCollections", "listIndexes",
+  "collStats", "dbStats", "killCursors",
+];
 const PATIENCE_MS = 300_000;
 
 const members = process.env.MONGODB_MEMBERS.split(",");
@@ -47,7 +54,13 @@ patiently("replica set", () => {
 
 patiently("users", () => {
   const set = admin(members.join(","), `replicaSet=${SET}`);
-  const users = SERVICES.map((name) => ({ user: name, roles: [{ role: "readWrite", db: `alliance_${name}` }] }));
+  for (const name of SERVICES) {
+    const privileges = [{ resource: { db: `alliance_${name}`, collection: "" }, actions: ACTIONS }];
+    const role = `alliance_${name}`;
+    if (set.getRole(role)) set.updateRole(role, { privileges, roles: [] });
+    else set.createRole({ role, privileges, roles: [] });
+  }
+  const users = SERVICES.map((name) => ({ user: name, roles: [{ role: `alliance_${name}`, db: "admin" }] }));
   users.push({ user: "backup", roles: [{ role: "backup", db: "admin" }] });
   for (const { user, roles } of users) {
     const wanted = { pwd: password(user), roles };
