@@ -23,6 +23,7 @@ from tests.gateway.conftest import Gateway, World
 from tests.gateway.fakes import FakeAlliance
 from tests.gateway.test_batching import JOINED
 from tests.support import alliance as everyday
+from tests.support import screens
 
 README = Path(__file__).parents[2] / "README.md"
 ROOT = """query Root($kind: Boolean!) {
@@ -35,7 +36,7 @@ def queries() -> dict[str, str]:
     """All query documents that people are shown or that the alliance itself uses."""
     found = {f"bench {name}": text for name, text in vars(bench).items() if name.isupper()}
     found |= {"batching": JOINED, "root": ROOT}
-    for module in (day, everyday, whole):
+    for module in (day, everyday, whole, screens):
         for name, text in vars(module).items():
             if name.isupper() and not name.startswith("_") and isinstance(text, str) and _is_query(text):
                 found[f"{module.__name__} {name}"] = text
@@ -69,13 +70,14 @@ def test_the_list_has_all_that_it_should():
         "README 0",
         "deploy.local.day.documents LOOK",
         "tests.support.alliance MEMBER",
+        "tests.support.screens TILL_LOOK",
         "tests.e2e.test_gateway WHY",
     } <= set(queries())
 
 
 @pytest.mark.parametrize("name", sorted(queries()))
 def test_queries_that_are_used_have_plans(documents: Documents, name: str):
-    variables = {"id": "x", "first": 1, "kind": True}
+    variables = {"id": "x", "first": 1, "kind": True, "code": "x"}
     assert None not in prepared(documents, queries()[name], variables).plans.values()
 
 
