@@ -92,7 +92,9 @@ def test_a_late_act_earns_by_the_rule_in_force_when_it_happened():
     late = pet(20, datetime(2025, 10, 1, tzinfo=UTC))
     result = reckon(plan(rules=rules, batches=upload(pet(20), late)))
     market = result.brands["market"]
-    assert (market.issued, market.expired, market.outstanding) == (12, 2, 10)
+    assert (market.issued, market.outstanding, result.earnings_refused) == (10, 10, {"POINTS_OVER_ALREADY": 1})
+    longer = (replace(rules[0], valid_months=12), rules[1])
+    assert reckon(plan(rules=longer, batches=upload(late))).brands["market"].issued == 2
 
 
 def test_before_the_first_rule_there_are_grams_and_no_points():

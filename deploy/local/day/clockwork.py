@@ -28,6 +28,6 @@ class Clockwork:
         return self.random.randrange(100) < percent
 
     def season(self) -> tuple[datetime, datetime]:
-        """A month long enough ago that whatever was earned in it has expired."""
+        """A month long enough ago that whatever could be earned in it would have expired."""
         starts = self.days_ago(150).replace(day=1)
         return starts, (starts + timedelta(days=32)).replace(day=1)

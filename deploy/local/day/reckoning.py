@@ -197,6 +197,7 @@ def _count(claims: Iterable[_Claim], result: Reckoning) -> None:
 
 
 def _earn(plan: Plan, claims: list[_Claim], result: Reckoning) -> None:
+    midnight = datetime(plan.scale.day.year, plan.scale.day.month, plan.scale.day.day, tzinfo=UTC)
     agreements = {agreement.brand: agreement for agreement in plan.agreements}
     left = {agreement.brand: agreement.block_points for agreement in plan.agreements}
     given: Counter[tuple[str, str]] = Counter()
@@ -210,14 +211,19 @@ def _earn(plan: Plan, claims: list[_Claim], result: Reckoning) -> None:
             result.earnings_refused["NO_EARN_RULE"] += 1
             continue
         points = claim.quantity * rule.points // rule.per_quantity
-        grants = [(points, month_end(claim.occurred_at, rule.valid_months))]
+        expires_at = month_end(claim.occurred_at, rule.valid_months)
+        grants = [(points, expires_at)] if expires_at > midnight else []
         for campaign in _campaigns_in_force(plan, claim):
+            if campaign.points_expire_at <= midnight:
+                continue
             room = campaign.member_cap_points - given[campaign.key, claim.member]
             extra = min(points * campaign.extra_percent // 100, room)
             given[campaign.key, claim.member] += extra
             grants.append((extra, campaign.points_expire_at))
         total = sum(amount for amount, _ in grants)
-        if total == 0:
+        if points and total == 0:
+            result.earnings_refused["POINTS_OVER_ALREADY"] += 1
+        elif total == 0:
             result.earnings_refused["RULE_GIVES_ZERO"] += 1
         elif total > left[claim.brand]:
             result.earnings_refused["PREPAID_BLOCK_EXHAUSTED"] += 1
@@ -228,11 +234,8 @@ def _earn(plan: Plan, claims: list[_Claim], result: Reckoning) -> None:
             result.brands[claim.brand].issued += total
             for amount, expires_at in grants:
                 lots[claim.member, claim.brand, expires_at] += amount
-    midnight = datetime(plan.scale.day.year, plan.scale.day.month, plan.scale.day.day, tzinfo=UTC)
     for (member, brand, expires_at), points in lots.items():
-        if expires_at <= midnight:
-            result.brands[brand].expired += points
-        elif points:
+        if points:
             result.wallets[member].append(Lot(brand, points, expires_at, agreements[brand].unit_value_micros))
     for wallet in result.wallets.values():
         wallet.sort(key=lambda lot: (lot.expires_at, lot.issuer))
