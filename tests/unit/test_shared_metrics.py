@@ -2,6 +2,7 @@
 
 import urllib.request
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from services.shared.commands import Commands
 from services.shared.metrics import catalogue
 from services.shared.metrics.calls import Calls
 from services.shared.metrics.definition import Definition, Kind, counter, gauge, histogram
-from services.shared.metrics.instruments import OVERFLOW, Meter, Spread
+from services.shared.metrics.instruments import OVERFLOW, Instrument, Meter, Spread
 from services.shared.metrics.otlp import as_otel
 from services.shared.metrics.prometheus import Endpoint, Exposition
 
@@ -112,6 +113,24 @@ def test_what_cannot_be_read_hides_nothing_else():
     meter.observe(ASKED, lambda: [(("tea",), 4.0)])
     readings = {reading.definition: reading.points for reading in meter.collect()}
     assert readings == {OPEN: [], ASKED: [(("tea",), 4.0)]}
+
+
+def test_what_is_made_while_somebody_reads_spoils_no_reading(monkeypatch: pytest.MonkeyPatch):
+    """A process tells of itself from its first moment on, when most is still to be made."""
+    meter, cells = Meter(), Instrument.cells
+    names = (f"late.{number}" for number in range(100))
+
+    def meanwhile(instrument: Instrument[Any]) -> Any:
+        for kind, make in ((Kind.COUNTER, meter.counter), (Kind.GAUGE, meter.gauge)):
+            make(Definition(next(names), kind, "1", "Late."))
+        meter.histogram(Definition(next(names), Kind.HISTOGRAM, "1", "Late.", boundaries=(1.0,)))
+        return cells(instrument)
+
+    monkeypatch.setattr(Instrument, "cells", meanwhile)
+    meter.counter(ASKED).at("tea").add()
+    meter.gauge(OPEN).at().set(1)
+    meter.histogram(TOOK).at().record(1)
+    assert {ASKED, OPEN, TOOK} <= {reading.definition for reading in meter.collect()}
 
 
 def test_a_metric_keeps_to_its_definition():

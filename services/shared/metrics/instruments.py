@@ -143,20 +143,20 @@ class Meter:
         self._observed.append((definition, read))
 
     def collect(self) -> list[Reading]:
-        """What everything stands at, by name."""
+        """What everything stands at, by name; of what is made meanwhile, the next time."""
         readings = [
             Reading(each.definition, [(values, cell.value) for values, cell in each.cells()])
-            for each in self._counters.values()
+            for each in list(self._counters.values())
         ]
         readings += [
             Reading(each.definition, [(values, cell.value) for values, cell in each.cells()])
-            for each in self._gauges.values()
+            for each in list(self._gauges.values())
         ]
         readings += [
             Reading(
                 each.definition, [(values, Spread(tuple(cell.counts), cell.total)) for values, cell in each.cells()]
             )
-            for each in self._histograms.values()
+            for each in list(self._histograms.values())
         ]
         observed: dict[str, Reading] = {}
         for definition, read in self._observed:
