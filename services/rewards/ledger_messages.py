@@ -28,6 +28,7 @@ _SAID = {
     machine.INSUFFICIENT_POINTS: "The member has fewer points that are free.",
     machine.PREPAID_BLOCK_EXHAUSTED: "The issuer has fewer points left; allot it more.",
     machine.HOLD_NOT_OPEN: "You have no such hold, or it has been resolved, or its time is up.",
+    machine.HOLD_LIMIT_REACHED: f"The member has {machine.MOST_HOLDS:,} open holds; resolve one first.",
     machine.CAPTURE_OUT_OF_RANGE: "Capture 1 point up to what is held.",
     machine.COMMAND_INVALID: "The hold would have ended already; choose a later end.",
 }

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from alliance.rewards.v1 import ledger_pb2
 from alliance.rewards.v1 import rewards_pb2 as pb
+from alliance.rewards.v1.ledger_pb2_grpc import LedgerServiceStub
 from services.rewards.domain.moments import millis
 from services.rewards.domain.redemptions import Reward
 from services.rewards.ledger.commands import Allot
@@ -21,6 +23,7 @@ from services.shared.errors import AlreadyExists, FailedPrecondition, InvalidArg
 from services.shared.idempotency import Idempotency
 from services.shared.ids import new_id
 from services.shared.mongo import Database
+from services.shared.proto import timestamp
 from tests.contract.rewards_world import LATER, Price, World, rewards_world
 from tests.contract.test_ledger import Time, done, issue, running
 from tests.support.errors import refused
@@ -174,6 +177,24 @@ async def test_r4_points_that_another_replica_has_just_given_can_be_spent_at_onc
         replica = Redemptions(store, behind, partners, Idempotency(database), clock.now, timedelta(days=1))
         id, _ = await database.transaction(lambda tx: replica.redeem(tx, "member_1", reward.id))
         assert id.startswith("redemption_")
+
+
+async def test_r4_a_wallet_has_1000_open_redemptions_at_most(world: World):
+    brand = await world.new_partner()
+    person = await world.new_member(points=2_000, partner_id=brand)
+    reward = await world.reward(brand, 1, stock=2_000)
+    holds = [
+        ledger_pb2.Command(request_id=f"{n}", hold={"member_id": person, "points": 1, "expires_at": timestamp(LATER)})
+        for n in range(1_000)
+    ]
+    ledger = world.process.client(LedgerServiceStub)
+    request = ledger_pb2.BatchPostRequest(commands=holds)
+    posted = await ledger.call(ledger.stub.BatchPost, request, caller=OPERATOR, timeout_seconds=30)
+    await ledger.close()
+    assert not any(outcome.HasField("refusal") for outcome in posted.outcomes)
+    error = await refused(FailedPrecondition, world.redeem(person, reward.id))
+    assert error.reason == "HOLD_LIMIT_REACHED"
+    assert await stock(world, reward.id) == 2_000
 
 
 async def test_r18_stock_never_oversells(world: World):

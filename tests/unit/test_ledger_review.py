@@ -301,6 +301,18 @@ def test_r9_matured_points_repay_a_shortfall_first(ledger: Ledger):
     books_are_right(ledger)
 
 
+def test_r4_an_account_has_room_for_so_many_open_holds(ledger: Ledger):
+    ledger.issue(A, (2_000, 10**6))
+    holds = [ledger.hold(1) for _ in range(machine.MOST_HOLDS)]
+    one_more = Place(ledger.id(), MEMBER, 1, 10**6)
+    assert ledger.refused(one_more).reason == "HOLD_LIMIT_REACHED"
+    assert not isinstance(machine.decide(ledger.books, one_more, ledger.at, rules=2), Refusal), (
+        "there was no end to them"
+    )
+    ledger.post(Void(ledger.id(), MEMBER, holds[0]))
+    ledger.post(one_more)
+
+
 def test_r9_a_cancel_at_the_very_moment_finds_the_points_there(ledger: Ledger):
     waits = pending(ledger, 30, due=100)
     ledger.at = 100

@@ -30,6 +30,10 @@ class InsufficientPoints(FailedPrecondition):
     """The wallet has fewer free points than are needed."""
 
 
+class HoldLimitReached(FailedPrecondition):
+    """The member has as many open redemptions as a wallet can have."""
+
+
 class RedemptionNotFound(NotFound):
     """The caller has no redemption with that id."""
 

@@ -27,8 +27,8 @@ Events = tuple[Event, ...]
 
 RULES = 3
 """The version of the ledger's rules. A log holds what was decided by each of them: by 1, points whose time was up when
-they were issued repaid debts; by 1 and 2, points that came free repaid nothing, and a hold could be captured from
-points whose time was up when it was placed."""
+they were issued repaid debts; by 1 and 2, points that came free repaid nothing, a hold could be captured from
+points whose time was up when it was placed, and an account could have any number of holds."""
 
 
 def due(account: Member, member: str, at: int, rules: int = RULES) -> tuple[Member, Events]:

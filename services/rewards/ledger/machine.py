@@ -78,6 +78,7 @@ COMMAND_INVALID = "COMMAND_INVALID"
 LINKED_COMMAND_FAILED = "LINKED_COMMAND_FAILED"
 
 PENDING_LIMIT_REACHED = "PENDING_LIMIT_REACHED"
+HOLD_LIMIT_REACHED = "HOLD_LIMIT_REACHED"
 REVERSAL_OUT_OF_RANGE = "REVERSAL_OUT_OF_RANGE"
 SHORTFALL_OPEN = "SHORTFALL_OPEN"
 GIFT_POINTS_LIMIT_REACHED = "GIFT_POINTS_LIMIT_REACHED"
@@ -85,6 +86,7 @@ GIFT_COUNT_LIMIT_REACHED = "GIFT_COUNT_LIMIT_REACHED"
 
 LARGEST_ISSUE = 100  # lots
 MOST_PENDING = 1_000  # issues that wait on one account
+MOST_HOLDS = 1_000  # that are open on one account: it is written as a whole, and read for each command on it
 DAY = 86_400_000  # milliseconds
 
 
@@ -176,6 +178,8 @@ def _place(books: Books, command: Place, at: int, rules: int) -> Decision:
     available = account.balance - account.held
     if command.points > available:
         return Refusal(INSUFFICIENT_POINTS, available, command.points)
+    if rules >= 3 and len(account.holds) >= MOST_HOLDS:
+        return Refusal(HOLD_LIMIT_REACHED)
     return (*events, Placed(command.member, Hold(command.id, command.points, at, command.expires)))
 
 

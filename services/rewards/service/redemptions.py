@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 
 from services.rewards.domain.moments import millis
 from services.rewards.domain.redemptions import (
+    HoldLimitReached,
     InsufficientPoints,
     Intent,
     Redemption,
@@ -25,6 +26,7 @@ from services.rewards.domain.redemptions import (
 from services.rewards.ledger import machine
 from services.rewards.ledger.dues import due
 from services.rewards.ledger.ledger import Ledger
+from services.rewards.ledger.model import Member
 from services.rewards.partners import Partners
 from services.rewards.service.half_done import complete_each
 from services.rewards.store.redemptions import RedemptionStore, Which
@@ -94,16 +96,20 @@ class Redemptions:
     async def redeem(self, tx: Transaction, member_id: str, reward_id: str) -> str:
         """Takes one of the reward for the member, to be held by `complete`; the redemption's id.
 
-        RewardNotFound, RewardOutOfStock, PartnerNotActive.
+        RewardNotFound, RewardOutOfStock, PartnerNotActive, InsufficientPoints, HoldLimitReached.
         """
         reward = next(iter(await self._store.rewards([reward_id])), None)
         if reward is None:
             raise RewardNotFound("There is no reward with that id.", reward_id=reward_id)
         # Nothing that is certain to be refused takes from the stock, even for a moment.
-        if await self._available(member_id) < reward.points:
+        account = await self._account(member_id)
+        if account.balance - account.held < reward.points:
             await self._ledger.look([self._ledger.partition(member_id)])  # another replica may have given some just now
-            if (available := await self._available(member_id)) < reward.points:
+            account = await self._account(member_id)
+            if (available := account.balance - account.held) < reward.points:
                 raise _insufficient(available, reward.points)
+        if len(account.holds) >= machine.MOST_HOLDS:
+            raise _too_many_holds()
         await self._check_active(reward.partner_id)
         if not await self._store.take_one(tx, reward.id):
             raise RewardOutOfStock("Nothing is left of this reward; choose another one.", reward_id=reward.id)
@@ -123,11 +129,14 @@ class Redemptions:
         return redemption.id
 
     async def held(self, id: str) -> Redemption:
-        """Completes `redeem`: the redemption as it was made. InsufficientPoints if the ledger would not hold them."""
+        """Completes `redeem`: the redemption as it was made. InsufficientPoints or HoldLimitReached if the ledger would
+        not hold them."""
         redemption = await self.complete(id)
         if redemption.status is RedemptionStatus.REFUSED and redemption.refusal:
             if redemption.refusal.reason == machine.INSUFFICIENT_POINTS:
                 raise _insufficient(redemption.refusal.available, redemption.refusal.required)
+            if redemption.refusal.reason == machine.HOLD_LIMIT_REACHED:
+                raise _too_many_holds()
             raise RedemptionAlreadyResolved("The time of this redemption was over before its points could be held.")
         return redemption.as_held()
 
@@ -249,9 +258,9 @@ class Redemptions:
             await self._expire(redemption)
         await self.complete(redemption.id)
 
-    async def _available(self, member_id: str) -> int:
-        account, _ = due((await self._ledger.members([member_id]))[member_id], member_id, millis(self._clock()))
-        return account.balance - account.held
+    async def _account(self, member_id: str) -> Member:
+        """As time has made it by now."""
+        return due((await self._ledger.members([member_id]))[member_id], member_id, millis(self._clock()))[0]
 
     async def _expire(self, redemption: Redemption) -> None:
         async def effect(tx: Transaction) -> None:
@@ -271,6 +280,12 @@ class Redemptions:
 
 def _never_was(redemption: Redemption) -> bool:
     return redemption.status in (RedemptionStatus.PENDING, RedemptionStatus.REFUSED)
+
+
+def _too_many_holds() -> HoldLimitReached:
+    return HoldLimitReached(
+        f"{machine.MOST_HOLDS:,} of your redemptions are open; use one or give one up, then redeem again."
+    )
 
 
 def _insufficient(available: int, required: int) -> InsufficientPoints:

@@ -39,7 +39,8 @@ class LedgerServiceStub:
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED, HOLD_LIMIT_REACHED (1,000 are open on the account); INVALID_ARGUMENT /
+    CAPTURE_OUT_OF_RANGE (available, required),
     COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
     FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
     BATCH_TOO_LARGE. Reads change nothing and may be sent again.
@@ -116,7 +117,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED, HOLD_LIMIT_REACHED (1,000 are open on the account); INVALID_ARGUMENT /
+    CAPTURE_OUT_OF_RANGE (available, required),
     COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
     FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
     BATCH_TOO_LARGE. Reads change nothing and may be sent again.
@@ -189,7 +191,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A command that is refused changed nothing: FAILED_PRECONDITION / INSUFFICIENT_POINTS, PREPAID_BLOCK_EXHAUSTED (both
     with available and required), HOLD_NOT_OPEN, ALLOTMENT_LIMIT_REACHED, BALANCE_LIMIT_REACHED,
-    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED; INVALID_ARGUMENT / CAPTURE_OUT_OF_RANGE (available, required),
+    LIABILITY_LIMIT_REACHED, PENDING_LIMIT_REACHED, HOLD_LIMIT_REACHED (1,000 are open on the account); INVALID_ARGUMENT /
+    CAPTURE_OUT_OF_RANGE (available, required),
     COMMAND_INVALID (a hold that would have ended by the ledger's time). What is wrong with a field is INVALID_ARGUMENT /
     FIELD_INVALID, with a request_id INVALID_ARGUMENT / REQUEST_ID_MALFORMED, too many at once INVALID_ARGUMENT /
     BATCH_TOO_LARGE. Reads change nothing and may be sent again.

@@ -294,7 +294,7 @@ class RewardsServiceServicer:
     def Redeem(self, request, context):
         """Reserves a reward for the calling member: holds its points and gives a voucher for the partner's till.
         NOT_FOUND / REWARD_NOT_FOUND; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available, required),
-        REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE.
+        REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE, HOLD_LIMIT_REACHED (1,000 redemptions of the member are open).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

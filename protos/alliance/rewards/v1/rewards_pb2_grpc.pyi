@@ -86,7 +86,7 @@ class RewardsServiceStub:
     Redeem: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.RedeemRequest, _rewards_pb2.RedeemResponse]
     """Reserves a reward for the calling member: holds its points and gives a voucher for the partner's till.
     NOT_FOUND / REWARD_NOT_FOUND; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available, required),
-    REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE.
+    REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE, HOLD_LIMIT_REACHED (1,000 redemptions of the member are open).
     """
     CaptureRedemption: _grpc.UnaryUnaryMultiCallable[_rewards_pb2.CaptureRedemptionRequest, _rewards_pb2.CaptureRedemptionResponse]
     """Takes a voucher in at the till of the partner that offers the reward: the held points are spent, or a part of them
@@ -215,7 +215,7 @@ class RewardsServiceAsyncStub(RewardsServiceStub):
     Redeem: _aio.UnaryUnaryMultiCallable[_rewards_pb2.RedeemRequest, _rewards_pb2.RedeemResponse]  # type: ignore[assignment]
     """Reserves a reward for the calling member: holds its points and gives a voucher for the partner's till.
     NOT_FOUND / REWARD_NOT_FOUND; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available, required),
-    REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE.
+    REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE, HOLD_LIMIT_REACHED (1,000 redemptions of the member are open).
     """
     CaptureRedemption: _aio.UnaryUnaryMultiCallable[_rewards_pb2.CaptureRedemptionRequest, _rewards_pb2.CaptureRedemptionResponse]  # type: ignore[assignment]
     """Takes a voucher in at the till of the partner that offers the reward: the held points are spent, or a part of them
@@ -413,7 +413,7 @@ class RewardsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_rewards_pb2.RedeemResponse, _abc.Awaitable[_rewards_pb2.RedeemResponse]]:
         """Reserves a reward for the calling member: holds its points and gives a voucher for the partner's till.
         NOT_FOUND / REWARD_NOT_FOUND; FAILED_PRECONDITION / INSUFFICIENT_POINTS (metadata: available, required),
-        REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE.
+        REWARD_OUT_OF_STOCK, PARTNER_NOT_ACTIVE, HOLD_LIMIT_REACHED (1,000 redemptions of the member are open).
         """
 
     @_abc_1.abstractmethod
