@@ -99,7 +99,7 @@ def create_app(settings: Settings, telemetry: Telemetry, clock: Callable[[], flo
     graphql = GraphQLEndpoint(
         documents, persisted, brands, backends, callers, mutations, settings, ide.page(), measures, deadlines, events
     )
-    overload = Overload(settings.requests_in_flight, settings.loop_lag_seconds)
+    overload = Overload(settings.requests_in_flight, settings.request_seconds)
     measures.observe(documents.ways, documents.cache)
     measures.observe_doors(overload, accounts, mutations)
     sockets = WebSocketEndpoint(live, settings.live, callers, brands, settings.issuer_url)
@@ -133,14 +133,6 @@ def create_app(settings: Settings, telemetry: Telemetry, clock: Callable[[], flo
         routes=routes,
         lifespan=lifespan,
         middleware=[
-            Middleware(
-                Shedding,
-                overload=overload,
-                shed=measures.shed,
-                returns=Returns(settings.overload_retry_seconds, clock),
-                headers=(*security, _POLICY),
-                readable=partial(readable, brands=brands, path=GRAPHQL_PATH),
-            ),
             *_tracing(telemetry, paths),
             Middleware(Envelope, measures=measures, paths=paths, security=security, traced=telemetry.tracing),
             Middleware(Cors, brands=brands, path=GRAPHQL_PATH),
@@ -155,8 +147,16 @@ def create_app(settings: Settings, telemetry: Telemetry, clock: Callable[[], flo
     app.state.ways = graphql.documents.ways
     # For whoever stops the process: subscribers have to be told before connections are closed.
     app.state.live = live
-    # For whoever has the connections: what is counted of them, and what probes are told.
+    # For whoever has the connections: what is counted of them, what probes are told, and who is let in.
     app.state.measures, app.state.health = measures, health
+    app.state.shedding = Shedding(
+        overload,
+        callers.client,
+        measures.shed,
+        Returns(settings.overload_retry_seconds, clock),
+        (*security, _POLICY),
+        partial(readable, brands=brands, path=GRAPHQL_PATH),
+    )
     return app
 
 

@@ -6,11 +6,18 @@ from typing import NamedTuple
 from starlette.types import Scope
 
 from gateway.addresses import client_address
+from gateway.fields import fields_of
 from gateway.limits import Account, Accounts
 from gateway.tokens import TokenInvalid, Tokens
 from services.shared.identity import Caller, CallerKind
 
 _ANYONE = Caller(CallerKind.ANYONE)
+_BEARER = len("Bearer ")
+
+
+def whose(viewer: Caller) -> str:
+    """Among whom places and turns are shared out: brands with their members, operators, and all strangers as one."""
+    return "" if viewer is _ANYONE else viewer.partner_id or viewer.scope
 
 
 class Session(NamedTuple):
@@ -36,6 +43,12 @@ class Callers:
         self._tokens = tokens
         self._accounts = accounts
         self._trusted_proxies = trusted_proxies
+
+    def client(self, scope: Scope) -> str:
+        """`whose` request it is, as far as that is known without any work: tokens never seen before are strangers'."""
+        given = fields_of(scope).get(b"authorization")
+        bearer = self._tokens.known(given[_BEARER:].decode("latin-1")) if given is not None else None
+        return whose(bearer.viewer) if bearer is not None else ""
 
     def session(self, scope: Scope, authorization: Sequence[str], id: str) -> Session:
         """Who asks; without a token, anyone. TokenInvalid for one that does not hold: it is never taken for none.

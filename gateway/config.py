@@ -164,9 +164,11 @@ class Settings(TlsSettings):
         default=1.0, gt=0, le=60, description="when it is tried again; later each time that fails, up to 8 times this"
     )
     request_timeout_seconds: float = Field(default=15.0, gt=0, le=300, description="deadline of a whole request")
-    requests_in_flight: int = Field(default=2_000, ge=8, description="requests that are answered at the same time")
-    loop_lag_seconds: float = Field(
-        default=0.2, gt=0, le=5, description="fewer requests are let in while the event loop is later than this"
+    requests_in_flight: int = Field(
+        default=2_000, ge=8, description="requests that are answered at the same time, at most ..."
+    )
+    request_seconds: float = Field(
+        default=0.15, gt=0, le=5, description="... and while the process is busy as many as it answers within this"
     )
     overload_retry_seconds: int = Field(
         default=1, ge=1, le=30, description="when to come again at the earliest, for who was not let in"

@@ -15,7 +15,7 @@ from gateway.answers import NO_STORE, Answer, Refusal, error_body, formatted, js
 from gateway.asked import Asked, from_body, from_url
 from gateway.backends import Backends
 from gateway.brands import FOREIGN_PAGE, Brands
-from gateway.callers import Callers, Session
+from gateway.callers import Callers, Session, whose
 from gateway.config import Settings
 from gateway.context import Request
 from gateway.deadlines import Deadline, Deadlines
@@ -177,7 +177,7 @@ class GraphQLEndpoint:
                 )
             if operation.node.operation is OperationType.MUTATION:
                 # Before it has cost anything; and whoever has a turn pays before anything is done.
-                async with self.mutations.turn(operation.field, _whose(session)):
+                async with self.mutations.turn(operation.field, whose(session.viewer)):
                     session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
                     return await answer(operation, asked, session, type, deadline)
             session.account.pay(self.documents.cost(operation, asked.variables, stranger=session.stranger))
@@ -268,11 +268,6 @@ class GraphQLEndpoint:
             raise Refusal(
                 401, UNAUTHENTICATED, str(error), reason="TOKEN_INVALID", headers={"WWW-Authenticate": challenge}
             ) from error
-
-
-def _whose(session: Session) -> str:
-    """Among whom turns are shared out: brands, each with its members; operators; and all who have no token as one."""
-    return "" if session.stranger else session.viewer.partner_id or session.client
 
 
 def _told(result: ExecutionResult, session: Session, type: str) -> tuple[Answer, str]:

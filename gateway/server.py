@@ -15,6 +15,8 @@ from gateway.live.frames import FramedSocket
 from gateway.wire import Connection, Doors
 
 _FAREWELL_SECONDS = 1.0
+# Of the one socket; each costs two microseconds or so for a connection that is made at a quiet moment.
+_LISTENERS = 8
 # A peer that acknowledges nothing for so long is gone, whatever is still to be sent to it.
 _SILENCE_MS = 30_000
 
@@ -26,7 +28,11 @@ class Server(uvicorn.Server):
         """`probed` is where probes ask, if that is not where callers do."""
         live = settings.live
         doors = Doors(
-            settings.connections, app.state.measures.cut, time.monotonic, behind_proxies=settings.trusted_proxies > 0
+            settings.connections,
+            app.state.measures.cut,
+            time.monotonic,
+            behind_proxies=settings.trusted_proxies > 0,
+            shedding=app.state.shedding,
         )
         super().__init__(
             uvicorn.Config(
@@ -54,6 +60,12 @@ class Server(uvicorn.Server):
         app.state.measures.observe_connections(lambda: len(doors.open))
         self._probes = Probes(app.state.health, probed) if probed else None
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until it is told to stop, on these sockets."""
+        # libuv takes one connection from each listener in a turn of the event loop, so that in a flood, when turns are
+        # long, it took seconds until who connects was so much as heard.
+        await super().serve([each for one in sockets or () for each in (one, *_again(one))])
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self._probes:
@@ -69,6 +81,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         if self._probes:
             self._probes.stop()
+
+
+def _again(listening: socket.socket) -> list[socket.socket]:
+    return [listening.dup() for _ in range(_LISTENERS - 1)]
 
 
 def listen(address: str, setting: str = "ALLIANCE_LISTEN") -> socket.socket:

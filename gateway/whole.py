@@ -5,6 +5,7 @@ each header of each answer anew, though nearly all of them are always the same. 
 `http.response.start` that all of the body follows at once.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -43,13 +44,26 @@ class Whole:
             await cycle.send(start)
             await cycle.send(message)
             return
-        body = message["body"]
-        lines = [_line(name, value) for name, value in (*cycle.default_headers, *start["headers"])]
-        cycle.transport.write(b"".join([STATUS_LINE[start["status"]], *lines, b"\r\n", body]))
-        cycle.waiting_for_100_continue = False
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        cycle.on_response()
+        write(cycle, start["status"], start["headers"], message["body"])
+
+
+def write(cycle: Any, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    """A whole answer, to a request on a connection that stays."""
+    cycle.transport.write(in_one_piece(cycle, status, headers, body))
+    cycle.waiting_for_100_continue = False
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    cycle.on_response()
+
+
+def in_one_piece(
+    cycle: Any, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, last: bool = False
+) -> bytes:
+    """Head and body, as they are sent; it says so if this is the last answer on its connection."""
+    lines = [_line(name, value) for name, value in (*cycle.default_headers, *headers)]
+    if last:
+        lines.append(b"connection: close\r\n")
+    return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
 
 def _plain(cycle: Any) -> bool:

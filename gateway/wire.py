@@ -20,7 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway.config import ConnectionLimits
 from gateway.errors import BAD_USER_INPUT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
-from gateway.whole import Whole
+from gateway.overload import Shedding
+from gateway.whole import Whole, in_one_piece, write
 
 _WALKS_PER_LIMIT = 4
 _LONGEST_WALK_SECONDS = 1.0
@@ -59,15 +60,17 @@ class Doors:
         clock: Callable[[], float],
         *,
         behind_proxies: bool,
+        shedding: Shedding | None = None,
     ) -> None:
         """`limited` is told the name of a limit each time that it cuts something off. Behind proxies, all connections
-        come from few addresses.
+        come from few addresses. `shedding` says which requests are let in; without it, all are.
         """
         self.limits = limits
         self.most = min(limits.connections, max(_FEWEST, _files(limits.connections + _OTHER_FILES) - _OTHER_FILES))
         # The server's own, once there is one.
         self.open: set[Any] = set()
         self.limited = limited
+        self.shedding = shedding
         self._clock = clock
         self._most_per_address = self.most if behind_proxies else limits.connections_per_address
         self._by_address: Counter[str] = Counter()
@@ -228,7 +231,25 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
-        super()._start_asgi_task(cycle, Whole(app, cycle))  # type: ignore[arg-type]
+        scope: Any = cycle.scope
+        whole: Any = Whole(app, cycle)
+        shedding = self._doors.shedding
+        if shedding is None or (whole := shedding.let_in(scope, whole)) is not None:
+            super()._start_asgi_task(cycle, whole)
+            return
+        headers = shedding.refused(scope)
+        body = shedding.body if scope["method"] != "HEAD" else b""
+        # Who goes on asking without taking the answers is not waited for.
+        if cycle.keep_alive and not self.flow.write_paused:
+            write(cycle, 503, headers, body)
+        else:
+            self.cut(in_one_piece(cycle, 503, headers, body, last=True))
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle is not None:
+            # Of who has been answered already, too.
+            self.cycle.more_body = False
 
     def handle_websocket_upgrade(self) -> None:
         self._upgraded = True
