@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.config import ConnectionLimits
 from gateway.overload import Overload
 from tests.gateway.conftest import gateway_with
 from tests.gateway.fakes import FakeAlliance
@@ -18,6 +19,8 @@ from tests.gateway.live import Served, served
 from tests.gateway.test_wire import BODY, Line, head, told
 
 MOST = 8
+# Who has one may take long over its body.
+PLACES: dict[str, Any] = {"requests_in_flight": MOST, "connections": ConnectionLimits(body_seconds=100)}
 WINDOW = 0.2
 
 
@@ -120,7 +123,7 @@ def test_under_a_flood_as_much_is_answered_as_ever_and_another_brand_is_not_turn
 @asynccontextmanager
 async def full(alliance: FakeAlliance, keys: Path, **settings: Any) -> AsyncIterator[tuple[Served, list[Line]]]:
     """A gateway that strangers have taken all places of, with requests whose bodies are still to come."""
-    async with served(alliance, keys, settings={"requests_in_flight": MOST, **settings}) as gateway:
+    async with served(alliance, keys, settings={**PLACES, **settings}) as gateway:
         holding = [await Line.to(gateway) for _ in range(MOST)]
         try:
             for line in holding:
@@ -134,7 +137,7 @@ async def full(alliance: FakeAlliance, keys: Path, **settings: Any) -> AsyncIter
 
 
 async def ask(gateway: Served, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False) as http:
         return await http.post("/graphql", content=BODY, headers={"content-type": "application/json", **headers})
 
 
@@ -172,7 +175,7 @@ async def test_who_wants_the_connection_closed_is_told_before_it_is(alliance: Fa
 
 
 async def test_a_brand_gets_in_when_strangers_have_taken_all_places(alliance: FakeAlliance, keys: Path):
-    async with served(alliance, keys, settings={"requests_in_flight": MOST}) as gateway:
+    async with served(alliance, keys, settings=PLACES) as gateway:
         brand = {"authorization": f"Bearer {gateway.member('member_x', 'brand_x')}"}
         # A token is known from when it was first verified; until then it could be anybody's.
         assert (await ask(gateway, **brand)).status_code == 200
@@ -205,7 +208,7 @@ async def test_a_page_can_read_that_it_was_refused_and_ask_beforehand(
         assert other.status_code == 503
         assert "Access-Control-Allow-Origin" not in other.headers
         assert other.headers["X-Request-Id"]
-        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False) as http:
             first = {**page, "Access-Control-Request-Method": "POST"}
             assert (await http.options("/graphql", headers=first)).status_code == 204
 
