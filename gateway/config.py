@@ -168,7 +168,7 @@ class Settings(TlsSettings):
         default=2_000, ge=8, description="requests that are answered at the same time, at most ..."
     )
     request_seconds: float = Field(
-        default=0.15, gt=0, le=5, description="... and while the process is busy as many as it answers within this"
+        default=0.5, gt=0, le=5, description="... and while the process is busy as many as it answers within this"
     )
     overload_retry_seconds: int = Field(
         default=1, ge=1, le=30, description="when to come again at the earliest, for who was not let in"

