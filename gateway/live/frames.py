@@ -1,4 +1,5 @@
-"""WebSockets as uvicorn has them, with their frames bounded, of which it reads as many as come.
+"""WebSockets as uvicorn has them, with their frames bounded, of which it reads as many as come, and callers' mistakes
+told to callers alone.
 
 A frame takes six bytes and the work of a small request. Messages are paid for by who sends them; pings, pongs and
 fragments that never become a message are not, and a quarter of a megabyte of them, which is what one read of a socket
@@ -18,7 +19,7 @@ AT_ONCE = 1_000
 
 
 class FramedSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that is closed if it gets more frames than it may."""
+    """A WebSocket that is closed if it gets more frames than it may, or text that is none."""
 
     def __init__(self, per_second: float, limited: Callable[[str], None], **given: Any) -> None:
         """`limited` is told the name of the limit each time that it closes one."""
@@ -44,6 +45,21 @@ class FramedSocket(WebSocketsSansIOProtocol):
         self._left -= len(self.conn.events)
         super().handle_events()
 
+    def send_receive_event_to_app(self) -> None:
+        # What is no text is its sender's mistake; uvicorn would log it as an error of ours, with a traceback.
+        if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
+            self.frames = []
+            self.conn.fail(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # The upgrade was refused; uvicorn would log that nothing was answered.
+            self.handshake_complete = True
+
     def handle_parser_exception(self) -> None:
         # Whoever still has something to say is told that nobody listens; uvicorn would call it an error of theirs.
         self.disconnected = True
@@ -58,3 +74,11 @@ class FramedSocket(WebSocketsSansIOProtocol):
         reason = f"A WebSocket has {self._per_second:g} frames a second at most, and {AT_ONCE:,} at once"
         self.conn.fail(CloseCode.POLICY_VIOLATION, reason)
         self.handle_parser_exception()
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -226,7 +226,9 @@ class _Connection:
             asked = asked_of(payload or {})
         except Refusal as refusal:
             raise _invalid(str(refusal)) from refusal
-        task = asyncio.create_task(self._serve(id, asked, self._session))
+        # Those that came before have a seat, whether they have begun or not.
+        full = len(self._operations) >= self._limits.subscriptions_per_connection
+        task = asyncio.create_task(self._serve(id, asked, self._session, full=full))
         self._operations[id] = task
         task.add_done_callback(lambda _: self._forget(id, task))
 
@@ -237,16 +239,10 @@ class _Connection:
             log.error("subscription failed", exc_info=error)
             self._end(_Close(INTERNAL_ERROR, "Internal server error"))
 
-    async def _serve(self, id: str, asked: Asked, session: Session) -> None:
+    async def _serve(self, id: str, asked: Asked, session: Session, *, full: bool) -> None:
         """One operation, to its end."""
         try:
-            most = self._limits.subscriptions_per_connection
-            if len(self._operations) > most:
-                message = f"A connection has at most {most} subscriptions; end some."
-                full = too_many(message, "subscriptions of a connection", most)
-                begun: Subscription | Ended = self._live.refused(full.error, session)
-            else:
-                begun = await self._live.begin(asked, session)
+            begun = self._no_seat(session) if full else await self._live.begin(asked, session)
             if isinstance(begun, Subscription):
                 with begun:
                     errors = await self._follow(id, begun)
@@ -258,6 +254,11 @@ class _Connection:
             self._end(close)
         except WebSocketDisconnect:
             return
+
+    def _no_seat(self, session: Session) -> Ended:
+        most = self._limits.subscriptions_per_connection
+        message = f"A connection has at most {most} subscriptions; end some."
+        return self._live.refused(too_many(message, "subscriptions of a connection", most).error, session)
 
     async def _follow(self, id: str, subscription: Subscription) -> bytes:
         while True:

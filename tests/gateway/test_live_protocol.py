@@ -188,6 +188,30 @@ async def test_seats_are_limited(gateway: Served):
             assert gateway.live.seats.connections == 4, "another client has seats of its own"
 
 
+async def test_who_subscribes_to_too_much_at_once_gets_what_there_are_seats_for(gateway: Served):
+    async with socket(gateway.url) as client:
+        for id in "12345":
+            await client.subscribe(IMPACT, id)
+        told = [await client.hear() for _ in "12345"]
+    assert {(message["id"], message["type"]) for message in told} == {
+        *((id, "next") for id in "12"),
+        *((id, "error") for id in "345"),
+    }
+
+
+async def test_what_callers_do_wrong_is_no_error_in_the_log(gateway: Served, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "uvicorn.error")
+    async with socket(gateway.url) as client:
+        await client.connection.send(b"\xff", text=True)
+        assert (await client.closed())[0] == 1007
+    with pytest.raises(InvalidStatus):
+        async with socket(gateway.url, origin="https://evil.example"):
+            pass
+    told = [(record.name, record.levelname) for record in caplog.records]
+    assert ("uvicorn.error", "ERROR") not in told
+    assert ("uvicorn.error", "INFO") in told, "else nothing could be seen here at all"
+
+
 async def test_pages_of_foreign_origins_are_refused(gateway: Served):
     for origin in ("https://shop.example", gateway.url, "http://gateway.test"):
         async with socket(gateway.url, origin=origin):
