@@ -150,7 +150,9 @@ async def test_p5_a_settlement_that_takes_longer_than_a_call_is_made_all_the_sam
                 await world.call("RunSettlement", request, OPERATOR, timeout_seconds=0.05)
             except (Unavailable, DeadlineExceeded) as error:
                 reasons.add(error.reason)
-    assert reasons & {"SETTLEMENT_RUNNING", "DEADLINE_EXCEEDED"}, "no call had time enough"
+    no_time = {"SETTLEMENT_RUNNING", "DEADLINE_EXCEEDED"}
+    assert reasons & no_time, "no call had time enough"
+    assert reasons <= no_time | {"DATABASE_UNAVAILABLE"}, "which a busy database may be, too"
     made = (await world.call("RunSettlement", request, OPERATOR)).settlement
     assert made == await latest()
     assert (made.number, made.lines) == (last.number + 1, 1_000)
